@@ -6,6 +6,13 @@ __version__ = "0.1.0"
 
 # call -> the room it lives in
 _CALLS = {
+    "NeverRan": "absences",
+    "UnknownName": "selectors",
+    "capture": "activations",
+    "evaluating": "switches",
+    "features": "activations",
+    "modes": "switches",
+    "names": "selectors",
     "storages": "memory",
 }
 _ROOMS = ("figures", "memory", "practice", "samples", "tables")

@@ -54,7 +54,9 @@ class Table:
         align = ["right" if right else "left" for right in self._numeric()]
 
         def line(tag, values, scope=""):
-            tds = (f'<{tag}{scope} style="text-align:{a}">{escape(v)}</{tag}>' for v, a in zip(values, align, strict=True))
+            tds = (
+                f'<{tag}{scope} style="text-align:{a}">{escape(v)}</{tag}>' for v, a in zip(values, align, strict=True)
+            )
             return f"<tr>{''.join(tds)}</tr>"
 
         caption = f'<caption style="text-align:left">{escape(self.caption)}</caption>' if self.caption else ""

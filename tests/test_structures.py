@@ -1,0 +1,67 @@
+from collections import OrderedDict, defaultdict
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from featlab.structures import describe, leaves, map_leaves
+
+
+class Pair(NamedTuple):
+    a: object
+    b: object
+
+
+@dataclass(frozen=True)
+class Output:
+    logits: torch.Tensor
+    hidden: tuple = ()
+    note: str = "x"
+
+
+class Bag(dict):
+    pass
+
+
+class Rows(list):
+    pass
+
+
+def test_every_container_keeps_its_type_and_the_given_value_stays_as_it_was():
+    t = torch.arange(3.0)
+    value = {
+        "pair": Pair(t, None),
+        "list": [t, (t, 3)],
+        "ordered": OrderedDict(z=t, a=1),
+        "default": defaultdict(list, k=t),
+        "bag": Bag(k=t),
+        "rows": Rows([t]),
+        "output": Output(t, (t,)),
+        "max": torch.max(t, 0),
+        "packed": nn.utils.rnn.pack_sequence([t]),
+    }
+    changed = map_leaves(torch.Tensor, lambda leaf: leaf + 1, value)
+    assert [type(item) for item in changed.values()] == [type(item) for item in value.values()]
+    assert torch.equal(changed["output"].hidden[0], t + 1)
+    assert changed["output"].note == "x"
+    assert changed["pair"].b is None
+    assert list(changed["ordered"]) == ["z", "a"]
+    assert changed["default"].default_factory is list
+    assert torch.equal(changed["max"].values, torch.tensor(3.0))
+    assert all(torch.equal(leaf, t) for leaf in leaves(torch.Tensor, value["list"]))
+    assert value["output"].logits is t
+
+
+def test_what_is_no_container_is_returned_as_it_is():
+    thing = object()
+    assert map_leaves(torch.Tensor, lambda leaf: 0, thing) is thing
+    assert map_leaves(torch.Tensor, lambda leaf: 0, Output) is Output
+
+
+def test_describe_says_shape_and_type_in_a_line():
+    t = torch.zeros(2, 3)
+    assert describe(t) == "(2, 3) float32"
+    assert describe((t, None)) == "tuple of 2: (2, 3) float32, None"
+    assert describe({"a": t}) == "dict of 1: a: (2, 3) float32"
+    assert describe([1, 2, 3, 4]).endswith("…")
