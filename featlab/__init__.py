@@ -9,13 +9,15 @@ _CALLS = {
     "NeverRan": "absences",
     "UnknownName": "selectors",
     "capture": "activations",
+    "compare_ways": "extractors",
     "evaluating": "switches",
+    "extractor": "extractors",
     "features": "activations",
     "modes": "switches",
     "names": "selectors",
     "storages": "memory",
 }
-_ROOMS = ("figures", "memory", "practice", "samples", "tables")
+_ROOMS = ("checkups", "figures", "memory", "practice", "samples", "tables")
 
 __all__ = [*_CALLS, *_ROOMS]
 

@@ -137,6 +137,14 @@ def features(
         UnknownName: the selector fits no submodule.
         NeverRan: the forward ended without calling one of them.
     """
+    args, kwargs = _arguments(x)
+    return run_features(model, args, kwargs, selector, mode=mode, copy=copy)
+
+
+def run_features(
+    model: nn.Module, args: tuple, kwargs: dict, selector: Selector, *, mode: str | None, copy: bool, warn: bool = True
+) -> dict[str, Any]:
+    """Do the work of `features`, for callers that have the arguments apart."""
     if mode not in (None, "eval"):
         raise ValueError(f"mode is None (run as is) or 'eval'; this is {mode!r}.")
     groups = _resolve(model, selector)
@@ -152,12 +160,15 @@ def features(
                 raise _Enough
 
     with ExitStack() as stack:
-        stack.enter_context(evaluating(model) if mode == "eval" else _warning_of_moving_statistics(model))
+        if mode == "eval":
+            stack.enter_context(evaluating(model))
+        elif warn:
+            stack.enter_context(_warning_of_moving_statistics(model))
         _run_eagerly(model, stack)
         for module, wanted in groups:
             _listen(model, module, wanted, on_call, stack)
         with suppress(_Enough):
-            call(model, x)
+            model(*args, **kwargs)
     for name in asked:
         if name not in found:
             raise NeverRan(why_never(model, name))
@@ -166,9 +177,14 @@ def features(
 
 def call(model: nn.Module, x: Any) -> Any:
     """Call a model with a tensor, a tuple of positional or a dict of keyword arguments."""
+    args, kwargs = _arguments(x)
+    return model(*args, **kwargs)
+
+
+def _arguments(x: Any) -> tuple[tuple, dict]:
     if isinstance(x, Mapping):
-        return model(**x)
-    return model(*x) if type(x) is tuple else model(x)
+        return (), dict(x)
+    return (x if type(x) is tuple else (x,)), {}
 
 
 def _resolve(model: nn.Module, selector: Selector) -> list[tuple[nn.Module, list[str]]]:
@@ -299,5 +315,5 @@ def _warning_of_moving_statistics(model: nn.Module):
     moved = sum(counter._version != version for counter, version in zip(counters, before, strict=True))
     if moved:
         text = f"features() ran as is, in train mode, and moved the running statistics of {moved} BatchNorm layers"
-        # the frames between: this generator, contextlib, ExitStack, features
-        warnings.warn(f'{text}; mode="eval" would not.', stacklevel=5)
+        # the frames between: this generator, contextlib, ExitStack, run_features, features
+        warnings.warn(f'{text}; mode="eval" would not.', stacklevel=6)
