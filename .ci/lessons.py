@@ -1,0 +1,120 @@
+"""The notebook machine: run, check, prove and hand out the lessons in notebooks/."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from files import LESSONS, ROOT, LessonFailed, shown
+
+# what a command needs is imported when it runs: `copy` stands before every start of JupyterLab
+
+
+def found(paths: list[Path]) -> list[Path]:
+    """Return the notebooks that the paths name, all lessons when none is given."""
+    files = []
+    for path in paths or [LESSONS]:
+        if not path.exists():
+            raise LessonFailed(f"There is no {shown(path)}.")
+        files += sorted(path.glob("*.ipynb")) if path.is_dir() else [path]
+    return files
+
+
+def each(paths: list[Path], work: Callable[[Path], str]) -> int:
+    """Do the work for each lesson, go on after a failure, and return how many failed."""
+    failed = 0
+    for path in found(paths):
+        try:
+            print(f"{shown(path)}: {work(path)}", flush=True)
+        except LessonFailed as error:
+            failed += 1
+            print(error, file=sys.stderr, flush=True)
+    return failed
+
+
+def run(options: argparse.Namespace) -> int:
+    """Execute lessons and store them in normal form."""
+    from reruns import run
+
+    return each(options.paths, run)
+
+
+def check(options: argparse.Namespace) -> int:
+    """Execute lessons to memory and say what is stale."""
+    from reruns import check
+
+    return each(options.paths, check)
+
+
+def twice(options: argparse.Namespace) -> int:
+    """Run to the middle, restart, and run all with every cell two times in a row."""
+    from reruns import twice, twice_if_changed
+
+    return each(options.paths, twice_if_changed if options.changed else twice)
+
+
+def lint(options: argparse.Namespace) -> int:
+    """Say what is wrong with stored lessons, without running them."""
+    import addresses
+    from lint import problems, read_claims
+
+    claims = read_claims()
+
+    def look(path: Path) -> str:
+        if faults := problems(path, claims):
+            raise LessonFailed("\n".join(f"{shown(path)}: {fault}" for fault in faults))
+        return "in order"
+
+    elsewhere = addresses.disagreements(ROOT)
+    for sentence in elsewhere:
+        print(sentence, file=sys.stderr)
+    return each(options.paths, look) + len(elsewhere)
+
+
+def copy(options: argparse.Namespace) -> int:
+    """Give learners their copies in my_lessons/, never over their work."""
+    from copies import copy_lessons
+
+    print(*copy_lessons(), sep="\n")
+    return 0
+
+
+def address(options: argparse.Namespace) -> int:
+    """Write the repository's new address everywhere, or say what it is and who disagrees."""
+    import addresses
+
+    if options.new:
+        changed = addresses.rewrite(ROOT, options.new)
+        print(f"{options.new}: {', '.join(changed) or 'nothing'} changed")
+        return 0
+    elsewhere = addresses.disagreements(ROOT)
+    print(addresses.current(ROOT), *elsewhere, sep="\n")
+    return len(elsewhere)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog=".ci/lessons.py", description=__doc__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    for act in (run, lint, check, twice, copy, address):
+        command = commands.add_parser(act.__name__, help=act.__doc__, description=act.__doc__)
+        command.set_defaults(act=act)
+        if act in (run, lint, check, twice):
+            command.add_argument("paths", nargs="*", type=Path, help="notebooks or folders (default: notebooks/)")
+        if act is twice:
+            command.add_argument("--changed", action="store_true", help="only what was not yet proven on this machine")
+        if act is address:
+            command.add_argument("new", nargs="?", metavar="OWNER/NAME")
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    options = parser().parse_args(argv)
+    try:
+        return 1 if options.act(options) else 0
+    except LessonFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
