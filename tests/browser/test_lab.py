@@ -1,0 +1,237 @@
+"""The lessons in a real JupyterLab: what a learner sees, clicks and types."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+import pytest
+from browser.jupyter import Lab, Notebook, open_notebook
+from playwright.sync_api import Browser, Locator, expect
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+SETUP = "from featlab import practice\npractice.begin('questions')"
+ASK = """practice.predict("{}", "What does `t[0]` hold after `a[0] = 9`?",
+                 {{1.0: "still 1", 9.0: "9 as well"}}, mine=...)"""
+COMPARE = 'practice.compare("{}", 9.0)'
+
+# every visible text below `root` with its contrast, colours composited from the page upwards
+CONTRASTS = """root => {
+  const parse = colour => {
+    const [r, g, b, a = 1] = colour.match(/[\\d.]+/g).map(Number);
+    const scale = colour.startsWith('color(') ? 255 : 1;
+    return [r * scale, g * scale, b * scale, a];
+  };
+  const over = ([r, g, b, a], below) => [r, g, b].map((value, i) => value * a + below[i] * (1 - a));
+  const background = element => element
+    ? over(parse(getComputedStyle(element).backgroundColor), background(element.parentElement)) : [255, 255, 255];
+  const light = colour => colour.map(value => value / 255)
+    .map(value => value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, value, i) => sum + value * [0.2126, 0.7152, 0.0722][i], 0);
+  const found = [], walk = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const element = walk.currentNode.parentElement, text = walk.currentNode.textContent.trim();
+    if (!text || element.closest('style, script, svg') || !element.getClientRects().length) continue;
+    const below = background(element);
+    const levels = [light(over(parse(getComputedStyle(element).color), below)), light(below)].sort((a, b) => b - a);
+    found.push([text.slice(0, 40), (levels[0] + 0.05) / (levels[1] + 0.05)]);
+  }
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def questions(chromium: Browser, lab: Lab) -> Iterator[Notebook]:
+    """A small notebook, in a workspace of its own, for the tests that answer one question."""
+    with open_notebook(chromium, lab, write_notebook(lab, "questions", 4), workspace="questions") as notebook:
+        yield notebook
+
+
+@pytest.fixture
+def asked(questions: Notebook, request: pytest.FixtureRequest) -> Notebook:
+    """The small notebook with a new question just asked in cell 2, and not yet compared in cell 3."""
+    questions.name = re.sub(r"\W+", "_", request.node.name)
+    questions.write(1, SETUP)
+    questions.write(2, ASK.format(questions.name))
+    questions.write(3, COMPARE.format(questions.name))
+    questions.command("notebook:clear-all-cell-outputs")
+    questions.run(1)
+    questions.run(2)
+    return questions
+
+
+def write_notebook(lab: Lab, name: str, cells: int) -> str:
+    """Write a notebook of empty cells beside the lessons, and return its path."""
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    cells = [nbformat.v4.new_markdown_cell("# One question")] + [nbformat.v4.new_code_cell() for _ in range(cells)]
+    path = f"my_lessons/{name}.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab.folder / path)
+    return path
+
+
+def question(notebook: Notebook) -> Locator:
+    return notebook.shown(2).locator(".featlab-question")
+
+
+def status(notebook: Notebook) -> Locator:
+    return question(notebook).get_by_role("status")
+
+
+def choice(notebook: Notebook, letter: str) -> Locator:
+    return question(notebook).get_by_role("button", name=f"{letter}) ")
+
+
+def outline(notebook: Notebook) -> tuple:
+    """What a stray shortcut would change: which cells there are, of which kind, and which one is active."""
+    return [(cell["id"], cell["cell_type"]) for cell in notebook.cells], notebook.active
+
+
+@contextmanager
+def in_theme(notebook: Notebook, theme: str) -> Iterator[None]:
+    """Switch JupyterLab's theme for the block."""
+    _set_theme(notebook, theme)
+    yield
+    _set_theme(notebook, "light")
+
+
+def _set_theme(notebook: Notebook, theme: str) -> None:
+    notebook.command("apputils:change-theme", theme=THEMES[theme])
+    notebook.page.locator(f'body[data-jp-theme-light="{str(theme == "light").lower()}"]').wait_for(state="attached")
+
+
+def pale(shown: Locator) -> list[tuple[str, float]]:
+    """Return the texts whose contrast is under 4.5, the least that WCAG 2 allows for text of this size."""
+    contrasts = shown.evaluate_all(f"all => all.flatMap({CONTRASTS})")
+    assert contrasts, "nothing to read here"
+    return [(text, round(ratio, 2)) for text, ratio in contrasts if ratio < 4.5]
+
+
+# ---- the lessons
+
+
+def test_a_lesson_runs_to_its_end_without_an_error(lesson: Notebook):
+    errors = {cell["id"]: lesson.text(n) for n, cell in enumerate(lesson.cells) if "error" in kinds(cell)}
+    assert not errors
+    assert lesson.page.complaints == []
+
+
+def kinds(cell: dict) -> set[str]:
+    return {output["output_type"] for output in cell.get("outputs", [])}
+
+
+def test_every_widget_of_a_lesson_is_drawn(lesson: Notebook):
+    for number, cell in enumerate(lesson.cells):
+        views = [out for out in cell.get("outputs", []) if WIDGET_VIEW in out.get("data", {})]
+        drawn = lesson.shown(number).locator(".jp-OutputArea-output > .lm-Widget:not(:empty)")
+        expect(drawn, cell["id"]).to_have_count(len(views))
+        asks = "predict(" in "".join(cell["source"])
+        assert not asks or views, f"the question in {cell['id']} fell back to its text face"
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_all_outputs_of_a_lesson_can_be_read(lesson: Notebook, theme: str, shots: Path):
+    with in_theme(lesson, theme):
+        lesson.shoot(shots / f"{lesson.name}-{theme}.png")
+        assert pale(lesson.page.locator(".jp-Notebook .jp-OutputArea-output")) == []
+
+
+def test_the_first_lesson_shows_accuracies_and_that_widgets_work(lesson: Notebook):
+    if lesson.name != "00_start_here":
+        pytest.skip("about the first lesson")
+    assert re.search(r"It is: \d+ %", lesson.text(lesson.find('compare("fall"')))
+    expect(lesson.page.get_by_text("widgets: OK")).to_be_visible()
+
+
+def test_an_exercise_left_blank_says_so(lesson: Notebook):
+    if lesson.name == "00_start_here":
+        pytest.skip("the first lesson has no exercises")
+    for number, cell in enumerate(lesson.cells):
+        if "practice.check(" in "".join(cell["source"]):
+            assert "not tried yet" in lesson.text(number), cell["id"]
+
+
+# ---- one question
+
+
+def test_a_prediction_is_made_by_keyboard_alone(asked: Notebook):
+    before = outline(asked)
+    choice(asked, "a").focus()
+    for key in ("d", "d", "x", "m", "y", "z", "ArrowDown", "ArrowUp", "ArrowUp", "Delete"):
+        asked.page.keyboard.press(key)
+    assert outline(asked) == before
+    expect(status(asked)).to_contain_text("Your turn")
+    asked.page.keyboard.press("b")
+    expect(status(asked)).to_have_text("Locked: b) 9 as well")
+    for key in ("a", "b", "d", "d"):
+        asked.page.keyboard.press(key)
+    assert outline(asked) == before
+    expect(status(asked)).to_have_text("Locked: b) 9 as well")
+    for key in ("Escape", "ArrowDown", "Shift+Enter"):
+        asked.page.keyboard.press(key)
+    expect(asked.shown(3)).to_contain_text("You predicted: b) 9 as well")
+    expect(asked.shown(3)).to_contain_text("right")
+
+
+def test_enter_on_a_button_locks_it(asked: Notebook):
+    choice(asked, "a").focus()
+    asked.page.keyboard.press("Tab")
+    asked.page.keyboard.press("Enter")
+    expect(status(asked)).to_have_text("Locked: b) 9 as well")
+
+
+def test_a_clicked_prediction_stays(asked: Notebook):
+    choice(asked, "a").click()
+    expect(status(asked)).to_have_text("Locked: a) still 1")
+    choice(asked, "b").click(force=True)
+    asked.run(2)
+    expect(status(asked)).to_have_text("Locked: a) still 1")
+    asked.run(3)
+    assert "You predicted: a) still 1" in asked.text(3)
+    assert "not this time" in asked.text(3)
+
+
+def test_a_typed_prediction_counts_like_a_clicked_one(asked: Notebook):
+    asked.write(2, ASK.format(asked.name).replace("mine=...", 'mine="b"'))
+    asked.run(2)
+    expect(status(asked)).to_have_text("Locked: b) 9 as well")
+    asked.run(3)
+    assert "You predicted: b) 9 as well" in asked.text(3)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_a_question_can_be_read(asked: Notebook, theme: str, shots: Path):
+    with in_theme(asked, theme):
+        assert pale(question(asked)) == []
+        choice(asked, "a").click()
+        expect(status(asked)).to_contain_text("Locked")
+        asked.run(3)
+        asked.page.screenshot(path=shots / f"question-{theme}.png")
+        assert pale(question(asked)) == []
+        assert pale(asked.shown(3).locator(".featlab-shown")) == []
+
+
+def test_the_record_is_kept_and_read_by_another_notebook(asked: Notebook, chromium: Browser, lab: Lab):
+    choice(asked, "b").click()
+    expect(status(asked)).to_contain_text("Locked")
+    asked.run(3)
+    kept = json.loads((lab.folder / "my_lessons/.featlab/questions.json").read_text())["predictions"]
+    assert kept[asked.name] == {"guess": "b) 9 as well", "right": True}
+    with open_notebook(chromium, lab, write_notebook(lab, "another", 1), workspace="another") as another:
+        another.write(1, "from featlab import practice\npractice.summary()")
+        another.run(1)
+        (line,) = [line for line in another.text(1).splitlines() if line.startswith("questions")]
+    right = sum(prediction["right"] is True for prediction in kept.values())
+    assert f"{len(kept)} made, {right} right" in line
+
+
+def test_a_restart_in_the_middle_is_survived(asked: Notebook):
+    choice(asked, "a").click()
+    expect(status(asked)).to_contain_text("Locked")
+    asked.restart()
+    asked.run_all()
+    expect(status(asked)).to_contain_text("closed")
+    assert "nothing" in asked.text(3)
+    assert not any("error" in kinds(cell) for cell in asked.cells)
