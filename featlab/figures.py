@@ -199,7 +199,8 @@ def readings(images: Tensor, labels: Tensor, **answers: Tensor):
     figure.patch.set_facecolor("white")
     for row, (name, answer) in zip(axes, answers.items(), strict=True):
         right = (answer == labels).float().mean().item()
-        row[0].text(-0.35, 0.5, f"{name}\n{right:.0%} right", transform=row[0].transAxes, ha="right", va="center", size=12)
+        words = f"{name}\n{right:.0%} right"
+        row[0].text(-0.35, 0.5, words, transform=row[0].transAxes, ha="right", va="center", size=12, color=_INK)
         for ax, i in zip(row, shown, strict=True):
             wrong = bool(answer[i] != labels[i])
             ax.imshow(_values(images[i, 0]), cmap="gray_r", vmin=0, vmax=1)
