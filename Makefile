@@ -31,7 +31,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help lab test notebooks lint bench weights pictures wheelhouse test-twice address clean
 
 help:  ## show this
-	@sed -n 's/^\([a-z-]*\):.*  ## /\1:/p' Makefile | awk -F: '{ printf "make %-11s %s\n", $$1, $$2 }'
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 lab:  ## install what is missing and open the lessons (TORCH=cpu, WHEELHOUSE=folder, PYTHON=, LAB_FLAGS=)
 	$(INSTALL) lab

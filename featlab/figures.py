@@ -209,3 +209,32 @@ def readings(images: Tensor, labels: Tensor, **answers: Tensor):
             ax.spines[:].set(color=_MARK if wrong else "#b0b0b0", linewidth=2.5 if wrong else 0.6)
     figure.tight_layout()
     return figure
+
+
+def feature_maps(named: Mapping[str, Tensor], *, channel: int = 0):
+    """Draw one channel of each activation, and beneath it how often each value occurs in all its channels.
+
+    Negative is orange, zero white, positive blue, on one scale for all.
+
+    Args:
+        named: title -> one image's activation (C, H, W).
+
+    Returns:
+        The matplotlib figure; `plt.show()` displays it.
+    """
+    import matplotlib.pyplot as plt
+
+    values = {name: _values(value) for name, value in named.items()}
+    span = max(abs(value).max() for value in values.values()) or 1
+    shape = {"figsize": (3.1 * len(values), 3.9), "height_ratios": (3, 1.2)}
+    figure, axes = plt.subplots(2, len(values), dpi=80, squeeze=False, sharey="row", **shape)
+    figure.patch.set_facecolor("white")
+    for (above, below), (name, value) in zip(axes.T, values.items(), strict=True):
+        above.imshow(value[channel], cmap="PuOr", vmin=-0.6 * span, vmax=0.6 * span)
+        above.set_title(name, fontsize=10, color=_INK)
+        above.set(xticks=[], yticks=[])
+        below.hist(value.ravel(), bins=np.linspace(-span, span, 61), color=_BARS[0])
+        below.axvline(0, color=_INK, linewidth=0.8)
+        below.set(xlabel=f"smallest {value.min():.2f}", yticks=[])
+    figure.tight_layout()
+    return figure

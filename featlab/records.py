@@ -59,7 +59,7 @@ class Record:
         tried = [self.exercises[name]["solved"] for name in exercises if name in self.exercises]
         more = f", {tried.count(False)} more tried" if False in tried else ""
         made = f"predictions {len(self.predictions)} made, {right} right"
-        return f"{made} · exercises {tried.count(True)} of {len(exercises)} solved{more}"
+        return f"{made} · exercises {tried.count(True)} of {len(exercises)} solved{more}" if exercises else made
 
     def _read(self) -> None:
         try:

@@ -55,7 +55,7 @@ class Table:
 
         def line(tag, values, scope=""):
             tds = (
-                f'<{tag}{scope} style="text-align:{a}">{escape(v)}</{tag}>' for v, a in zip(values, align, strict=True)
+                f'<{tag}{scope} style="text-align:{a}">{_html(v)}</{tag}>' for v, a in zip(values, align, strict=True)
             )
             return f"<tr>{''.join(tds)}</tr>"
 
@@ -63,3 +63,8 @@ class Table:
         head = line("th", self.columns, ' scope="col"')
         body = "".join(line("td", row) for row in self._cells())
         return f"<table>{caption}<thead>{head}</thead><tbody>{body}</tbody></table>"
+
+
+def _html(text: str) -> str:
+    """Return text escaped; HTML would drop the spaces that indent it."""
+    return "&nbsp;" * (len(text) - len(text.lstrip(" "))) + escape(text.lstrip(" "))

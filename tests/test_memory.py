@@ -133,6 +133,23 @@ def test_views_of_one_buffer_share_whoever_owns_it(tmp_path):
     assert fl.storages(mapped=mapped, later=mapped[3:]).shares("mapped", "later")
 
 
+def test_two_arrays_of_one_tensor_share_its_storage_though_it_is_not_asked():
+    t = base()
+    assert fl.storages(top=t[:2].numpy(), bottom=t[2:].numpy()).shares("top", "bottom")
+
+
+def test_an_array_with_an_opaque_owner_spans_what_it_can_reach_backwards():
+    a = np.arange(10.0)
+
+    class Owner:
+        __array_interface__ = a[4:8][::-1].__array_interface__
+
+    backwards = np.asarray(Owner())
+    assert backwards.tolist() == [7, 6, 5, 4]
+    assert fl.storages(backwards=backwards, t=torch.from_numpy(a[:5])).shares("backwards", "t")
+    assert not fl.storages(backwards=backwards, t=torch.from_numpy(a[:4])).shares("backwards", "t")
+
+
 def test_the_same_number_on_two_devices_is_two_storages():
     from featlab.memory import _letter
 
