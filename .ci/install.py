@@ -109,7 +109,7 @@ def why_anew(asked):
     had = record()
     if had and had["root"] != str(ROOT):
         return f"The repository has moved here from {had['root']}"
-    if had and asked.torch and had["torch"] != asked.torch:
+    if asked.torch and had.get("requirements") and had["torch"] != asked.torch:
         return f".venv holds the {had['torch']} build of PyTorch, not {asked.torch}"
     return ""
 
@@ -176,7 +176,8 @@ def bring_about(asked):
     if had and not anew and set(wanted) <= set(had["requirements"]):
         return
     source = ["--no-index", "--find-links", asked.wheelhouse] if asked.wheelhouse else []
-    torch = asked.torch or had.get("torch") or (obstacles.check_wheelhouse(asked.wheelhouse) if source else "plain")
+    offered = obstacles.check_wheelhouse(asked.wheelhouse) if source else "plain"
+    torch = asked.torch or (had["torch"] if had.get("requirements") else offered)
     needed = asked.disk_gb or obstacles.gigabytes(torch)
     if anew:
         remove_venv(anew)

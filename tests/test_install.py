@@ -202,6 +202,13 @@ def test_the_build_of_pytorch_stays_what_it_is_unless_another_is_asked_for(tiny)
     assert "holds the cpu build of PyTorch, not plain" in run(tiny, "lab", *TOO_MANY_GB, "--torch", "plain")[1]
 
 
+def test_a_build_of_pytorch_that_never_arrived_binds_nobody(tiny):
+    stand_in(tiny, torch="cpu", requirements=[])
+    status, output = run(tiny, "lab", *TOO_MANY_GB, "--torch", "plain")
+    assert "holds the cpu build" not in output
+    assert "Too little disk" in output
+
+
 @pytest.mark.parametrize("recorded", [True, False])
 def test_an_environment_that_somebody_else_made_is_never_removed(tiny, recorded):
     stand_in(tiny, made_here=False)

@@ -40,9 +40,10 @@ def test_the_workflow_calls_targets_that_exist():
 
 
 def test_the_start_without_make_is_the_readmes():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    lines = [line.strip() for line in readme]
-    assert [step["run"] for step in STEPS if step.get("name") == "README" and step["run"] not in lines] == []
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\", "/")
+    lines = re.search(r"```bat\n(.*?)```", readme, re.DOTALL).group(1).replace(".venv/Scripts", "${{ matrix.bin }}")
+    run = "\n".join(step.get("run", "") for step in WORKFLOW["jobs"]["without-make"]["steps"])
+    assert [line.strip() for line in lines.splitlines() if line.strip() not in run] == []
 
 
 def test_what_is_made_here_is_ignored_by_git():
@@ -51,6 +52,40 @@ def test_what_is_made_here_is_ignored_by_git():
     made = [".venv/x", ".venv.lock", "my_lessons/x", "wheelhouse/x", "featlab/__pycache__/x"]
     done = subprocess.run(["git", "check-ignore", *made], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.split() == made
+
+
+def ci_run(folder: Path, *there: str, python=sys.executable) -> tuple[int, str]:
+    """Call `.ci/run` where these commands are all there is; return its status and which ones it called, with what."""
+    (folder / "python3").symlink_to(python)
+    for name in ("sh", "dirname", "env"):
+        (folder / name).symlink_to(shutil.which(name))
+    for name in there:
+        (folder / name).write_text(f'#!/bin/sh\necho "{name} $*"\n')
+        (folder / name).chmod(0o755)
+    (folder / "id").write_text("#!/bin/sh\necho 0\n")
+    (folder / "id").chmod(0o755)
+    done = subprocess.run([ROOT / ".ci" / "run"], env={"PATH": str(folder)}, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_ci_run_brings_debians_chromium_where_there_is_no_browser(tmp_path):
+    status, called = ci_run(tmp_path, "apt-get", "make")
+    assert status == 0
+    assert called.splitlines() == [
+        "apt-get update -qq",
+        "apt-get install -y -qq --no-install-recommends chromium",
+        "make test",
+    ]
+
+
+def test_ci_run_installs_nothing_where_a_browser_is(tmp_path):
+    assert ci_run(tmp_path, "apt-get", "make", "google-chrome") == (0, "make test\n")
+
+
+def test_ci_run_says_what_is_missing_where_it_cannot_install_it(tmp_path):
+    status, said = ci_run(tmp_path, "make")
+    assert status == 1
+    assert said.startswith("Missing here: chromium;")
 
 
 @pytest.fixture

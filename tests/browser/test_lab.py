@@ -138,6 +138,11 @@ def test_all_outputs_of_a_lesson_can_be_read(lesson: Notebook, theme: str, shots
         assert pale(lesson.page.locator(".jp-Notebook .jp-OutputArea-output")) == []
 
 
+def test_no_output_of_a_lesson_is_cut_off(lesson: Notebook):
+    wide = "all => all.filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.textContent.slice(0, 80))"
+    assert lesson.page.locator(".jp-Notebook .jp-OutputArea-output").evaluate_all(wide) == []
+
+
 def test_the_first_lesson_shows_accuracies_and_that_widgets_work(lesson: Notebook):
     if lesson.name != "00_start_here":
         pytest.skip("about the first lesson")
@@ -157,20 +162,24 @@ def test_an_exercise_left_blank_says_so(lesson: Notebook):
 
 
 def test_a_prediction_is_made_by_keyboard_alone(asked: Notebook):
+    press = asked.page.keyboard.press
+    asked.command("notebook:run-cell-and-select-next")  # as Shift+Enter does
+    press("ArrowUp")
+    press("Tab")
+    expect(choice(asked, "a")).to_be_focused()
     before = outline(asked)
-    choice(asked, "a").focus()
     for key in ("d", "d", "x", "m", "y", "z", "ArrowDown", "ArrowUp", "ArrowUp", "Delete"):
-        asked.page.keyboard.press(key)
+        press(key)
     assert outline(asked) == before
     expect(status(asked)).to_contain_text("Your turn")
-    asked.page.keyboard.press("b")
+    press("b")
     expect(status(asked)).to_have_text("Locked: b) 9 as well")
     for key in ("a", "b", "d", "d"):
-        asked.page.keyboard.press(key)
+        press(key)
     assert outline(asked) == before
     expect(status(asked)).to_have_text("Locked: b) 9 as well")
     for key in ("Escape", "ArrowDown", "Shift+Enter"):
-        asked.page.keyboard.press(key)
+        press(key)
     expect(asked.shown(3)).to_contain_text("You predicted: b) 9 as well")
     expect(asked.shown(3)).to_contain_text("right")
 
@@ -225,6 +234,22 @@ def test_the_record_is_kept_and_read_by_another_notebook(asked: Notebook, chromi
         (line,) = [line for line in another.text(1).splitlines() if line.startswith("questions")]
     right = sum(prediction["right"] is True for prediction in kept.values())
     assert f"{len(kept)} made, {right} right" in line
+
+
+def test_a_saved_notebook_shows_its_answer_when_opened_again(chromium: Browser, lab: Lab):
+    path = write_notebook(lab, "saved", 3)
+    with open_notebook(chromium, lab, path, workspace="saved") as before:
+        before.write(1, SETUP)
+        before.write(2, ASK.format("kept"))
+        before.run(1)
+        before.run(2)
+        choice(before, "b").click()
+        expect(status(before)).to_contain_text("Locked")
+        before.command("docmanager:save")
+    with open_notebook(chromium, lab, path, workspace="again") as after:
+        # without the widget's state in the file: "Error displaying widget: model not found"
+        expect(status(after)).to_have_text("Locked: b) 9 as well")
+        assert after.page.complaints == []
 
 
 def test_a_restart_in_the_middle_is_survived(asked: Notebook):
