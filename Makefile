@@ -28,7 +28,7 @@ NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.
 unexport PYTHONDONTWRITEBYTECODE
 
 .NOTPARALLEL:
-.PHONY: help lab test notebooks lint bench weights pictures wheelhouse test-twice address clean
+.PHONY: help lab test notebooks lint bench sweep weights pictures wheelhouse test-twice address clean
 
 help:  ## show this
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -61,9 +61,13 @@ test-twice:  ## run every cell of every lesson twice, and once more after a rest
 	$(INSTALL) test
 	@$(ON) $(RUN) .ci/lessons.py twice
 
-bench:  ## measure what a learner waits for
-	$(INSTALL) test
+bench:  ## measure featlab's calls beside the limit and the peers, and what a learner waits for
+	$(INSTALL) bench
 	@$(RUN) .ci/bench.py
+
+sweep:  ## hold features against torch.fx on all of torchvision's models (a quarter of an hour)
+	$(INSTALL) test
+	@$(RUN) .ci/sweep.py
 
 weights:  ## train the small weights in featlab/weights from scratch
 	$(INSTALL) test
