@@ -1,6 +1,7 @@
 """Run notebooks, each in a fresh kernel on the CPU that opens no port and reads nobody's profile."""
 
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -60,12 +61,19 @@ def execute(
                 if at_end is not None:
                     at_end(manager.provisioner.pid)
         except CellExecutionError as error:
-            raise LessonFailed(f"{shown(path)}, cell '{at.id}': {error.ename}: {error.evalue}") from None
+            reason = error.evalue or _failing_line(error.traceback)
+            raise LessonFailed(f"{shown(path)}, cell '{at.id}': {error.ename}: {reason}") from None
         except CellTimeoutError:
             raise LessonFailed(f"{shown(path)}, cell '{at.id}': no end after {timeout} s") from None
         except DeadKernelError:
             raise LessonFailed(f"{shown(path)}, cell '{at.id}': the kernel died") from None
     return normalise(nb)
+
+
+def _failing_line(traceback: str) -> str:
+    """Return the line that a traceback's last arrow points at: a bare assert says nothing else."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", traceback)
+    return (re.findall(r"^-+> *\d+ (.*)$", plain, flags=re.M) or [""])[-1].strip()
 
 
 def _kernel_manager(private: str, startup: str):

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from files import LESSONS, ROOT, LessonFailed, shown
@@ -20,15 +21,19 @@ def found(paths: list[Path]) -> list[Path]:
     return files
 
 
-def each(paths: list[Path], work: Callable[[Path], str]) -> int:
-    """Do the work for each lesson, go on after a failure, and return how many failed."""
+def each(paths: list[Path], work: Callable[[Path], str], *, jobs: int = 1) -> int:
+    """Do the work for each lesson, some at a time; go on after a failure, and return how many failed."""
     failed = 0
-    for path in found(paths):
-        try:
-            print(f"{shown(path)}: {work(path)}", flush=True)
-        except LessonFailed as error:
-            failed += 1
-            print(error, file=sys.stderr, flush=True)
+    with ThreadPoolExecutor(jobs) as workers:
+        for path, result in [(path, workers.submit(work, path)) for path in found(paths)]:
+            try:
+                print(f"{shown(path)}: {result.result()}", flush=True)
+            except LessonFailed as error:
+                failed += 1
+                print(error, file=sys.stderr, flush=True)
+            except BaseException:
+                workers.shutdown(wait=False, cancel_futures=True)
+                raise
     return failed
 
 
@@ -36,21 +41,21 @@ def run(options: argparse.Namespace) -> int:
     """Execute lessons and store them in normal form."""
     from reruns import run
 
-    return each(options.paths, run)
+    return each(options.paths, run, jobs=options.jobs)
 
 
 def check(options: argparse.Namespace) -> int:
     """Execute lessons to memory and say what is stale."""
     from reruns import check
 
-    return each(options.paths, check)
+    return each(options.paths, check, jobs=options.jobs)
 
 
 def twice(options: argparse.Namespace) -> int:
     """Run to the middle, restart, and run all with every cell two times in a row."""
     from reruns import twice, twice_if_changed
 
-    return each(options.paths, twice_if_changed if options.changed else twice)
+    return each(options.paths, twice_if_changed if options.changed else twice, jobs=options.jobs)
 
 
 def lint(options: argparse.Namespace) -> int:
@@ -100,6 +105,8 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(act=act)
         if act in (run, lint, check, twice):
             command.add_argument("paths", nargs="*", type=Path, help="notebooks or folders (default: notebooks/)")
+        if act in (run, check, twice):
+            command.add_argument("--jobs", type=int, default=2, help="lessons at a time (default: 2)")
         if act is twice:
             command.add_argument("--changed", action="store_true", help="only what was not yet proven on this machine")
         if act is address:

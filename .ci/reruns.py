@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from threading import Lock
 
 from files import ROOT, LessonFailed, as_text, fingerprint, shown, store
 from kernels import execute
@@ -80,12 +81,24 @@ def state(path: Path) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
+_noting = Lock()  # lessons run side by side, and share one file of proofs
+
+
 def twice_if_changed(path: Path) -> str:
     """Run the lesson twice unless exactly this was proven on this machine before."""
-    now, proven = state(path), json.loads(PROVEN.read_text()) if PROVEN.exists() else {}
-    if proven.get(shown(path)) == now:
+    now = state(path)
+    if _proven().get(shown(path)) == now:
         return "was proven before"
     said = twice(path)
-    if PROVEN.parent.is_dir():
-        store(PROVEN, json.dumps(proven | {shown(path): now}, indent=1))
+    with _noting:
+        if PROVEN.parent.is_dir():
+            store(PROVEN, json.dumps(_proven() | {shown(path): now}, indent=1))
     return said
+
+
+def _proven() -> dict[str, str]:
+    """Return lesson -> the state in which it was proven here; a file that cannot be read proves nothing."""
+    try:
+        return dict(json.loads(PROVEN.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}

@@ -3,6 +3,7 @@
 `python -m featlab.checkups` prints the same in a terminal.
 """
 
+import random
 from collections.abc import Callable
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
@@ -120,10 +121,13 @@ def _package(name: str) -> Line:
         found = version(name)
     except PackageNotFoundError:
         found = ""
+    drawn = random.getstate()
     try:
         trial()
     except Exception as error:
         return Line(name, False, found, f"{_reason(error)} {remedy.format(name)}")
+    finally:
+        random.setstate(drawn)  # a first import may draw: scikit-learn's does where rich is there
     return Line(name, True, found)
 
 

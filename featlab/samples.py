@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import random
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -59,8 +60,11 @@ _device = device  # below, `device` is also an argument
 @functools.cache
 def _scans() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return images, labels and which of them are for the test: every fourth scan of each class."""
+    # scikit-learn imports rich where it is there, and rich draws from Python's generator as it loads
+    found = random.getstate()
     from sklearn.datasets import load_digits
 
+    random.setstate(found)
     scans = load_digits()
     in_test = np.zeros(len(scans.target), dtype=bool)
     for label in range(10):

@@ -1,9 +1,12 @@
 """Data and models: what sklearn, torchvision and files on disk hold is what the calls return, or they say why not."""
 
 import json
+import os
 import random
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -323,3 +326,15 @@ def test_the_offline_samples_ask_no_network(monkeypatch):
     samples.digits()
     samples.digits_net()
     samples.photo()
+
+
+@pytest.mark.parametrize("call", ["samples.digits()", "checkups.checkup()"])
+def test_a_first_import_that_draws_leaves_python_s_generator_alone(call, tmp_path):
+    # scikit-learn imports rich where it is there; this one is surely there, and draws
+    (tmp_path / "rich").mkdir()
+    (tmp_path / "rich/__init__.py").write_text("import random; random.random(); raise ImportError('only a stand-in')")
+    code = f"""import random; from featlab import checkups, samples
+found = random.getstate(); {call}
+assert random.getstate() == found"""
+    paths = os.pathsep.join([str(tmp_path), str(Path(samples.__file__).parents[1])])
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": paths})
