@@ -6,6 +6,7 @@ __version__ = "0.1.0"
 
 # call -> the room it lives in
 _CALLS = {
+    "LayerPicker": "pickers",
     "NeverRan": "absences",
     "UnknownName": "selectors",
     "capture": "activations",

@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
 from typing import Any
 
 import torch
@@ -137,7 +138,7 @@ def features(
         UnknownName: the selector fits no submodule.
         NeverRan: the forward ended without calling one of them.
     """
-    args, kwargs = _arguments(x)
+    args, kwargs = arguments(x)
     return run_features(model, args, kwargs, selector, mode=mode, copy=copy)
 
 
@@ -177,21 +178,55 @@ def run_features(
 
 def call(model: nn.Module, x: Any) -> Any:
     """Call a model with a tensor, a tuple of positional or a dict of keyword arguments."""
-    args, kwargs = _arguments(x)
+    args, kwargs = arguments(x)
     return model(*args, **kwargs)
 
 
-def _arguments(x: Any) -> tuple[tuple, dict]:
+def arguments(x: Any) -> tuple[tuple, dict]:
+    """Return the positional and the keyword arguments that an input stands for."""
     if isinstance(x, Mapping):
         return (), dict(x)
     return (x if type(x) is tuple else (x,)), {}
 
 
-def _resolve(model: nn.Module, selector: Selector) -> list[tuple[nn.Module, list[str]]]:
-    """Return each selected submodule with the names it was asked by, repeats ("relu_1") among them."""
+@contextmanager
+def shapes(model: nn.Module):
+    """Note in words what every submodule is given and returns while the block runs; keep no tensor.
+
+    Yields:
+        submodule -> one (given, returned) for each call, such as ("(8, 3, 32, 32) float32", "(8, 64, 32, 32) float32").
+        Only calls made by the thread that opened the block are noted; those before an exception stay.
+    """
+    _check_runs_here(model)
+    thread, seen = threading.get_ident(), {}
+
+    def note(module, args, kwargs, output):
+        if threading.get_ident() == thread:
+            given = ", ".join(map(describe, (*args, *kwargs.values())))
+            seen.setdefault(module, []).append((given, describe(output)))
+
+    with ExitStack() as stack:
+        _run_eagerly(model, stack)
+        for module in every(model):
+            stack.callback(module.register_forward_hook(note, with_kwargs=True).remove)
+        yield seen
+
+
+def labels(model: nn.Module, name: str) -> Iterator[str]:
+    """Yield what the calls of one submodule are named in turn: "relu", "relu_1", ...; never a submodule's own name."""
+    yield name
+    yield from (label for number in count(1) if not holds(model, label := f"{name}_{number}"))
+
+
+def _check_runs_here(model: nn.Module) -> None:
     check_module(model)
     if isinstance(model, nn.DataParallel) and len(model.device_ids) > 1:
         raise ValueError("nn.DataParallel runs copies of the model on several GPUs at once. Give model.module instead.")
+
+
+def _resolve(model: nn.Module, selector: Selector) -> list[tuple[nn.Module, list[str]]]:
+    """Return each selected submodule with the names it was asked by, repeats ("relu_1") among them."""
+    _check_runs_here(model)
     parts = [selector] if isinstance(selector, str | type) else selector
     repeats = {}
     if isinstance(parts, list | tuple):
@@ -219,14 +254,7 @@ def _listen(
     """Hook one submodule until the stack closes, and pass each of its calls on with its labels."""
     thread, given = threading.get_ident(), []
     bases = list(dict.fromkeys(name if holds(model, name) else name.rpartition("_")[0] for name in wanted))
-    number = dict.fromkeys(bases, 0)
-
-    def label(base: str) -> str:
-        this = f"{base}_{number[base]}" if number[base] else base
-        number[base] += 1
-        while holds(model, f"{base}_{number[base]}"):
-            number[base] += 1
-        return this
+    calls = {base: labels(model, base) for base in bases}
 
     def before(module, args, *rest):
         if threading.get_ident() == thread:
@@ -239,9 +267,9 @@ def _listen(
         if threading.get_ident() != thread:  # somebody else's call of the same module
             return
         # a name asks for each call, a repeat for its own only
-        labels = [text for base in bases if (text := label(base)) in wanted or base in wanted]
-        if labels:
-            on_call(labels, output, kept)
+        fitting = [label for base in bases if (label := next(calls[base])) in wanted or base in wanted]
+        if fitting:
+            on_call(fitting, output, kept)
 
     def after_with_input(module, args, *rest):
         # a hook removed while another thread is calling it gets no kwargs any more

@@ -41,6 +41,23 @@ def leaves(kind: type, value: Any) -> list:
     return found
 
 
+def paths(kind: type, value: Any) -> list[tuple[str, Any]]:
+    """Return every instance of `kind` inside a value with how it is reached: "", "[0]", "['mask']", ".hidden[1]"."""
+    if isinstance(value, kind):
+        return [("", value)]
+    if isinstance(value, dict):
+        steps = [(f"[{key!r}]", item) for key, item in value.items()]
+    elif isinstance(value, tuple | list):
+        fields = getattr(value, "_fields", None)
+        steps = [(f".{fields[i]}" if fields else f"[{i}]", item) for i, item in enumerate(value)]
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        named = [field.name for field in dataclasses.fields(value) if hasattr(value, field.name)]
+        steps = [(f".{name}", getattr(value, name)) for name in named]
+    else:
+        steps = []
+    return [(step + path, leaf) for step, item in steps for path, leaf in paths(kind, item)]
+
+
 def describe(value: Any) -> str:
     """Return a value in a few words: "(8, 64, 56, 56) float32", "tuple of 2: ...", "dict of 3: ..."."""
     if isinstance(value, Tensor):

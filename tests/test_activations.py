@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import itertools
 import threading
 import weakref
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import torchvision
 from torch import nn
 
 from featlab.absences import NeverRan
-from featlab.activations import capture, features
+from featlab.activations import capture, features, labels, shapes
 from featlab.selectors import UnknownName, every
 
 
@@ -381,6 +382,40 @@ def test_data_parallel_without_gpus_works(model, x):
         device = next(model.parameters()).device
         got = features(parallel, x.to(device), "module.linear")["module.linear"]
         assert torch.allclose(got, model.linear(x.to(device)))
+
+
+def test_shapes_notes_each_call_in_words_and_keeps_no_tensor(model, x):
+    with shapes(model) as seen:
+        model(x)
+        assert hooks(model) > 0
+    assert hooks(model) == 0
+    assert seen[model.linear] == [("(5, 4) float32", "(5, 4) float32")]
+    assert len(seen[model.relu]) == 3
+    assert model.unused not in seen
+    assert seen[model] == seen[model.linear]
+
+
+def test_shapes_notes_keyword_arguments_too():
+    attention = nn.MultiheadAttention(4, 2)
+    with shapes(attention) as seen:
+        attention(key=torch.zeros(2, 1, 4), value=torch.zeros(2, 1, 4), query=torch.zeros(3, 1, 4))
+    (call,) = seen[attention]
+    assert call[0] == "(2, 1, 4) float32, (2, 1, 4) float32, (3, 1, 4) float32"
+    assert call[1] == "tuple of 2: (3, 1, 4) float32, (1, 3, 2) float32"
+
+
+def test_shapes_keeps_what_ran_before_an_exception(model, x):
+    with pytest.raises(KeyboardInterrupt), shapes(model) as seen:
+        model.linear(x)
+        raise KeyboardInterrupt
+    assert list(seen) == [model.linear]
+    assert hooks(model) == 0
+
+
+def test_labels_name_the_calls_as_capture_does(model, x):
+    with capture(model, "relu") as seen:
+        model(x)
+    assert list(itertools.islice(labels(model, "relu"), 3)) == list(seen) == ["relu", "relu_2", "relu_3"]
 
 
 def test_lazy_modules_are_seen_at_their_first_call(x):

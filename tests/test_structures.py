@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from featlab.structures import describe, leaves, map_leaves
+from featlab.structures import describe, leaves, map_leaves, paths
 
 
 class Pair(NamedTuple):
@@ -65,3 +65,14 @@ def test_describe_says_shape_and_type_in_a_line():
     assert describe((t, None)) == "tuple of 2: (2, 3) float32, None"
     assert describe({"a": t}) == "dict of 1: a: (2, 3) float32"
     assert describe([1, 2, 3, 4]).endswith("…")
+
+
+def test_paths_lead_to_each_leaf():
+    t = torch.zeros(1)
+    value = {"pair": Pair(t, [t, None]), "output": Output(t, (t,)), 3: "no leaf"}
+    found = paths(torch.Tensor, value)
+    assert all(leaf is t for _, leaf in found)
+    # the path is what one types behind the value
+    assert all(eval(f"value{path}", {"value": value}) is t for path, _ in found)
+    assert [path for path, _ in found][:2] == ["['pair'].a", "['pair'].b[0]"]
+    assert paths(torch.Tensor, t) == [("", t)]

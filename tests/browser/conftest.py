@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser.jupyter import PATIENCE, Lab, Notebook, open_notebook, open_page
+from browser.jupyter import PATIENCE, REPOSITORY, Lab, Notebook, open_notebook, open_page
 from copies import copy_lessons
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -30,6 +30,7 @@ LEFT_OUT = (
     "`apt-get install chromium` brings one on Debian and Ubuntu, Chrome's installer on macOS and Windows; "
     "FEATLAB_CHROME=/path/to/it names one elsewhere."
 )
+LESSONS = sorted(path.stem for path in (REPOSITORY / "notebooks").glob("*.ipynb"))
 
 expect.set_options(timeout=PATIENCE * 1000)
 
@@ -77,7 +78,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     server.stop()
 
 
-@pytest.fixture(scope="module", params=["00_start_here", "01_tensors_and_numpy"])
+@pytest.fixture(scope="module", params=LESSONS)
 def lesson(request: pytest.FixtureRequest, chromium: Browser, lab: Lab) -> Iterator[Notebook]:
     """A learner's copy, run from the menu; the first lesson is opened as `make lab` opens it."""
     # a second page in the default workspace would open the first lesson again beside its own

@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import nbformat
 from playwright.sync_api import Browser, Locator, Page
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE = 180  # seconds; two slow cores must not make a test red
 ELSEWHERE = re.compile(r"^(https?|wss?)://(?!(127\.0\.0\.1|localhost|\[::1\])[:/])")
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 TALL = 14_000  # pixels; the longest picture that Chromium takes without trouble is 16 384
 
 
@@ -237,3 +239,32 @@ def _words(output: dict) -> str:
         return f"{output['ename']}: {output['evalue']}"
     words = output["text"] if output["output_type"] == "stream" else output["data"].get("text/plain", "")
     return "".join(words)
+
+
+def write_notebook(lab: Lab, name: str, cells: int) -> str:
+    """Write a notebook of empty cells beside the lessons, and return its path."""
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    cells = [nbformat.v4.new_markdown_cell("# For a test")] + [nbformat.v4.new_code_cell() for _ in range(cells)]
+    path = f"my_lessons/{name}.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), lab.folder / path)
+    return path
+
+
+def outline(notebook: Notebook) -> tuple:
+    """What a stray shortcut would change: which cells there are, of which kind, and which one is active."""
+    return [(cell["id"], cell["cell_type"]) for cell in notebook.cells], notebook.active
+
+
+@contextmanager
+def in_theme(notebook: Notebook, theme: str) -> Iterator[None]:
+    """Switch JupyterLab to its "light" or "dark" theme for the block."""
+    _set_theme(notebook, theme)
+    try:
+        yield
+    finally:
+        _set_theme(notebook, "light")
+
+
+def _set_theme(notebook: Notebook, theme: str) -> None:
+    notebook.command("apputils:change-theme", theme=THEMES[theme])
+    notebook.page.locator(f'body[data-jp-theme-light="{str(theme == "light").lower()}"]').wait_for(state="attached")
