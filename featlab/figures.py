@@ -238,3 +238,37 @@ def feature_maps(named: Mapping[str, Tensor], *, channel: int = 0):
         below.set(xlabel=f"smallest {value.min():.2f}", yticks=[])
     figure.tight_layout()
     return figure
+
+
+def neighbours(image: Tensor, label: int, rows: Mapping[str, tuple[Tensor, Tensor]]):
+    """Draw an image, and after it in each row the images that were found near to it, the nearest first.
+
+    Args:
+        image: (1, H, W) with 0 as white and 1 as black.
+        label: what it shows.
+        rows: title -> images (K, 1, H, W) and labels (K,) of those found; one with another label is framed.
+
+    Returns:
+        The matplotlib figure; `plt.show()` displays it.
+    """
+    import matplotlib.pyplot as plt
+
+    width = 1 + max(len(labels) for _, labels in rows.values())
+    figure, axes = plt.subplots(len(rows), width, figsize=(0.85 * width + 1.6, 1.25 * len(rows)), dpi=80, squeeze=False)
+    figure.patch.set_facecolor("white")
+    for row, (title, (images, labels)) in zip(axes, rows.items(), strict=True):
+        alike = int((labels == label).sum())
+        words = f"{title}\n{alike} of {len(labels)}"
+        row[0].text(-0.35, 0.5, words, transform=row[0].transAxes, ha="right", va="center", size=12, color=_INK)
+        shown = [(image, label), *zip(images, labels.tolist(), strict=True)]
+        for ax, (picture, its) in zip(row, shown, strict=False):
+            other = its != label
+            ax.imshow(_values(picture[0]), cmap="gray_r", vmin=0, vmax=1)
+            ax.set_xlabel(f"{its} {'✗' if other else '✓'}", size=11, color=_MARK if other else _INK)
+            ax.spines[:].set(color=_MARK if other else "#b0b0b0", linewidth=2.5 if other else 0.6)
+        row[0].set_xlabel(f"an {label}" if label == 8 else f"a {label}", size=11, color=_INK)
+        row[0].spines[:].set(color=_INK, linewidth=1.5)
+        for ax in row:
+            ax.set(xticks=[], yticks=[])
+    figure.tight_layout()
+    return figure

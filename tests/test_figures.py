@@ -128,3 +128,25 @@ def test_images_stand_side_by_side_under_their_names():
 def test_images_show_arrays_tensors_and_weights_on_one_grey_scale():
     figure = figures.images({"a": np.zeros((2, 2)), "t": torch.ones(2, 2), "w": torch.ones(2, 2, requires_grad=True)})
     assert {ax.images[0].get_clim() for ax in figure.axes} == {(0, 1)}
+
+
+def test_feature_maps_share_one_scale_and_count_every_value_of_all_channels():
+    low, high = torch.tensor([[[0.0, 1.0]], [[2.0, 3.0]]]), torch.tensor([[[-6.0, 0.5]], [[0.5, 0.5]]])
+    figure = figures.feature_maps({"low": low, "high": high}, channel=1)
+    above, below = figure.axes[:2], figure.axes[2:]
+    assert [ax.get_title() for ax in above] == ["low", "high"]
+    assert above[0].images[0].get_array().tolist() == [[2.0, 3.0]]
+    assert above[0].images[0].get_clim() == above[1].images[0].get_clim() == pytest.approx((-3.6, 3.6))
+    assert [sum(bar.get_height() for bar in ax.patches) for ax in below] == [4, 4]
+    assert [ax.get_xlabel() for ax in below] == ["smallest 0.00", "smallest -6.00"]
+    plt.close(figure)
+
+
+def test_neighbours_frames_and_signs_those_of_another_label():
+    images = torch.rand(4, 1, 3, 3)
+    rows = {"pixels": (images[:3], torch.tensor([8, 3, 8])), "late": (images[1:], torch.tensor([8, 8, 8]))}
+    figure = figures.neighbours(images[0], 8, rows)
+    under = [ax.get_xlabel() for ax in figure.axes]
+    assert under == ["an 8", "8 ✓", "3 ✗", "8 ✓", "an 8", "8 ✓", "8 ✓", "8 ✓"]
+    assert [ax.get_xlabel() for ax in figure.axes if ax.spines["left"].get_linewidth() > 2] == ["3 ✗"]
+    assert words(figure) == ["pixels\n2 of 3", "late\n3 of 3"]
