@@ -46,7 +46,8 @@ class Prediction(Shown):
     """
 
     def __init__(self, name: str, question: str, options: Mapping | None, *, unit: str, within: float):
-        self.name, self.question, self.unit, self.within = name, question, unit, within
+        # a question written over several lines of code is still one sentence to read
+        self.name, self.question, self.unit, self.within = name, " ".join(question.split()), unit, within
         self.options = None if options is None else dict(options)
         self.state, self.guess, self.note = "open", None, ""
         self.on_lock: Callable[[Prediction], None] = lambda prediction: None
