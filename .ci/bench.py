@@ -36,7 +36,7 @@ def paired(contenders: dict[str, Callable], base: str, rounds: int = 20) -> list
     for name, mine in times.items():
         low, middle, high = statistics.quantiles([a / b for a, b in zip(mine, times[base], strict=True)])
         milliseconds = f"{1e3 * statistics.median(mine):.3g}"
-        rows.append({"way": name, "ratio": f"{middle:.2f}", "half": f"{low:.2f}-{high:.2f}", "ms": milliseconds})
+        rows.append({"way": name, "ratio": f"{middle:.3g}", "half": f"{low:.3g}-{high:.3g}", "ms": milliseconds})
     return rows
 
 

@@ -208,7 +208,8 @@ def shapes(model: nn.Module):
     with ExitStack() as stack:
         _run_eagerly(model, stack)
         for module in every(model):
-            stack.callback(module.register_forward_hook(note, with_kwargs=True).remove)
+            with suppress(RuntimeError):  # TorchScript takes no hooks
+                stack.callback(module.register_forward_hook(note, with_kwargs=True).remove)
         yield seen
 
 

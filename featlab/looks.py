@@ -28,21 +28,13 @@ def looking(model: nn.Module) -> Iterator[None]:
                 if module.training != training:
                     module.training = training
             for module, key, buffer in buffers:
-                if module._buffers.get(key) is not buffer:
+                # TorchScript's dict of buffers knows `in`, not `get`
+                if key not in module._buffers or module._buffers[key] is not buffer:
                     module._buffers[key] = buffer
-                if buffer is not None and not _same(buffer, values[id(buffer)]):
+                if buffer is not None and not torch.equal(buffer, values[id(buffer)]):
                     # .data, so that a graph the user made before this look can still run backward
                     buffer.data.copy_(values[id(buffer)])
 
 
 def _used_gpus() -> list[int]:
     return list(range(torch.cuda.device_count())) if torch.cuda.is_available() and torch.cuda.is_initialized() else []
-
-
-def _same(buffer: torch.Tensor, value: torch.Tensor) -> bool:
-    # equal_nan: a NaN that was there before is no change
-    return (
-        torch.allclose(buffer, value, rtol=0, atol=0, equal_nan=True)
-        if buffer.is_floating_point()
-        else torch.equal(buffer, value)
-    )

@@ -18,7 +18,8 @@ from .selectors import UnknownName, every, names, walk
 from .structures import describe, leaves, map_leaves
 
 _KEPT = 2**28  # bytes of features that one onlooker keeps
-_LAZY = "ValueError: it has lazy submodules, whose shapes the first call sets. Call the model once, then look again."
+_LAZY = "It has lazy submodules, whose shapes the first call sets. Call the model once, then look again."
+_SCRIPTED = "It is TorchScript, which calls no hooks. Give the model as it was before scripting."
 
 
 class Onlooker:
@@ -34,7 +35,7 @@ class Onlooker:
     Attributes:
         outline: the tree.
         calls: submodule -> one (given, returned) in words for each call of the first forward.
-        error: what that forward raised, in words, or "".
+        error: what that forward raised or why there was none, in words, or "".
         looks: how many times all was looked at anew.
     """
 
@@ -48,7 +49,8 @@ class Onlooker:
         self.looks += 1
         self.outline: Outline = outline(self.model)
         self.calls: dict[nn.Module, list[tuple[str, str]]] = {}
-        self.error = _LAZY if self.outline.lazy else ""
+        self._refusal = self._refuses()
+        self.error = self._refusal
         self._rows = {name: row for row, name in enumerate(self.outline.names)}
         self._kept: OrderedDict[str, Any] = OrderedDict()
         if self.has_input and not self.error:
@@ -56,8 +58,8 @@ class Onlooker:
                 with self._watching() as (args, kwargs), shapes(self.model) as self.calls:
                     self.model(*args, **kwargs)
             except Exception as error:  # the user's model may raise anything; it is told, and the tree remains
-                self.error = explain(error, self.model)
-        self._state = self._fingerprint()
+                self.error = f"The model raised on this input. {explain(error, self.model)}"
+            self._state = self._fingerprint()
 
     def row(self, name: str) -> int:
         """Return the row of a submodule in the outline; a repeat ("relu_1") has the row of its submodule.
@@ -83,7 +85,7 @@ class Onlooker:
         calls = self.calls.get(self.outline.modules[row])
         if calls:
             return calls[0][1].removesuffix(" float32")
-        return "" if not self.has_input or self.outline.lazy else "not reached" if self.error else "never ran"
+        return "" if not self.has_input or self._refusal else "not reached" if self.error else "never ran"
 
     @property
     def given(self) -> str:
@@ -107,19 +109,21 @@ class Onlooker:
         """
         if not self.has_input:
             raise LookupError("There is no input to compute a feature from: LayerPicker(model, x) takes one.")
-        if self._fingerprint() != self._state:
+        if self._refuses() != self._refusal or (not self._refusal and self._fingerprint() != self._state):
             self.look()
-        if self.outline.lazy:
-            raise ValueError(self.error.removeprefix("ValueError: "))
+        if self._refusal:
+            raise ValueError(self._refusal)
         for name in asked:
             if not self.error and self.outline.modules[self.row(name)] not in self.calls:
                 raise NeverRan(why_never(self.model, name))
         missing = [name for name in asked if name not in self._kept]
         if missing:
-            with self._watching() as (args, kwargs):
-                found = run_features(self.model, args, kwargs, missing, mode=None, copy=True, warn=False)
+            try:
+                with self._watching() as (args, kwargs):
+                    found = run_features(self.model, args, kwargs, missing, mode=None, copy=True, warn=False)
+            finally:
+                self._state = self._fingerprint()  # a look in train mode steps versions, though it leaves the values
             self._kept.update(found)
-            self._state = self._fingerprint()  # a look in train mode steps versions, though it leaves the values
         for name in asked:
             self._kept.move_to_end(name)
         answer = {name: self._kept[name] for name in asked}
@@ -141,26 +145,31 @@ class Onlooker:
                 torch.cuda.manual_seed_all(0)
             yield _copy(self._input)
 
+    def _refuses(self) -> str:
+        """Say why this model cannot be looked at, or return ""."""
+        if isinstance(self.model, torch.jit.ScriptModule):
+            return _SCRIPTED
+        return _LAZY if any(is_lazy(p) for m in every(self.model) for p in m._parameters.values()) else ""
+
     def _fingerprint(self) -> list:
         """Return what differs after training, `.to()` or a change of mode, and costs no reading of values."""
         found: list = []
         for module in every(self.model):
             found.append((id(module), module.training))
             for tensor in (*module._parameters.values(), *module._buffers.values()):
-                if tensor is not None and not is_lazy(tensor):
+                if tensor is not None:
                     found.append((id(tensor), 0 if tensor.is_inference() else tensor._version, tensor.device))
         return found
 
 
 def explain(error: BaseException, model: nn.Module) -> str:
     """Return what a forward raised, and in which submodule, in words."""
-    known = {id(model): ""} | {id(module): name for name, module in reversed(list(walk(model)))}
-    where, step = None, error.__traceback__
+    known = {id(module): f" in {name} ({type(module).__name__})" for name, module in reversed(list(walk(model)))}
+    inside, step = "", error.__traceback__
     while step is not None:
         me = step.tb_frame.f_locals.get("self")
-        where = known.get(id(me), where) if isinstance(me, nn.Module) else where
+        inside = known.get(id(me), inside) if isinstance(me, nn.Module) else inside
         step = step.tb_next
-    inside = f" in {where} ({type(model.get_submodule(where)).__name__})" if where else ""
     return f"{type(error).__name__}{inside}: {str(error)[:1000]}"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from .selectors import check_module, every, walk
+from .selectors import check_module, walk
 
 _MODES = ("○ eval", "● train")
 _FROZEN, _PARTLY, _SHARED = "■ frozen", "◧ part frozen", "⇄ shared"
@@ -27,7 +27,6 @@ class Outline:
     depths: list[int]
     parameters: list[int]
     marks: list[str]
-    lazy: bool
 
     @property
     def kinds(self) -> list[str]:
@@ -47,16 +46,16 @@ def outline(model: nn.Module) -> Outline:
     owned = [[p for p in module._parameters.values() if p is not None] for _, module in rows]
     counts, states = _totals(depths, owned)
     places = Counter(id(module) for _, module in rows)
-    slots = Counter(id(p) for module in every(model) for p in module._parameters.values() if p is not None)
+    own = {id(module): mine for (_, module), mine in zip(rows, owned, strict=True)}
+    slots = Counter(id(p) for mine in own.values() for p in mine)
+    tied = {key for key, number in slots.items() if number > 1}
     marks = []
     for (_, module), mine, state in zip(rows, owned, states, strict=True):
-        shared = places[id(module)] > 1 or any(slots[id(p)] > 1 for p in mine)
+        shared = places[id(module)] > 1 or bool(tied) and any(id(p) in tied for p in mine)
         marks.append("  ".join([_MODES[module.training], *[state] * bool(state), *[_SHARED] * shared]))
     title = f"{type(model).__name__}, {len(rows) - 1:,} submodules, {human(counts[0])} parameters"
     names, modules = [name for name, _ in rows[1:]], [module for _, module in rows[1:]]
-    return Outline(
-        title, names, modules, [d - 1 for d in depths[1:]], counts[1:], marks[1:], any(map(is_lazy, sum(owned, [])))
-    )
+    return Outline(title, names, modules, [depth - 1 for depth in depths[1:]], counts[1:], marks[1:])
 
 
 def _totals(depths: list[int], owned: list[list[nn.Parameter]]) -> tuple[list[int], list[str]]:

@@ -99,7 +99,7 @@ class LayerPicker(anywidget.AnyWidget):
             with self.hold_sync():
                 self.tree = columns(self._onlooker)
                 self.names = [name for name in self.names if self._is_known(name)]
-                self._show()
+                self._draw()
 
     def _is_known(self, name: str) -> bool:
         try:
@@ -163,6 +163,10 @@ class LayerPicker(anywidget.AnyWidget):
             self._show()
 
     def _show(self) -> None:
+        self._draw()
+        self._catch_up()
+
+    def _draw(self) -> None:
         """Make the panel say and show what is picked; what goes wrong is said there."""
         if self.value is None:
             self.panel = {"says": self._invitation()}
@@ -190,7 +194,6 @@ class LayerPicker(anywidget.AnyWidget):
                 step = {"key": "call", "at": at, "of": len(calls), "text": f"call {at + 1} of {len(calls)}"}
                 told["steps"] = [step, *told["steps"]]
             self.panel = head | told
-        self._catch_up()
 
     def _invitation(self) -> str:
         return _INVITES if self._onlooker.has_input else f"{_INVITES} {_NO_INPUT}"

@@ -53,10 +53,10 @@ def table(onlooker: Onlooker) -> Table:
 
 
 def notes(onlooker: Onlooker) -> list[str]:
-    """Return what the static faces say below the table: what is left out, and what the model raised."""
+    """Return what the static faces say below the table: what is left out, and what went wrong."""
     left = len(onlooker.outline.names) - _LISTED
     more = [f'and {left:,} more; fl.names(model, "**") lists all.'] if left > 0 else []
-    return more + [f"The model raised on this input. {onlooker.error}"] * bool(onlooker.error)
+    return more + [onlooker.error] * bool(onlooker.error)
 
 
 def _size(count: int) -> str:

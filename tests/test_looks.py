@@ -48,3 +48,11 @@ def test_nan_and_infinity_in_a_buffer_are_no_obstacle(value):
     with looking(model):
         model.running_mean.zero_()
     assert torch.equal(model.running_mean.isfinite(), torch.tensor([False]))
+
+
+def test_torchscript_is_put_back_too():
+    model = torch.jit.script(nn.Sequential(nn.BatchNorm1d(4)))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with looking(model):
+        model(torch.randn(8, 4))
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

@@ -24,8 +24,9 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="there is n
 
 
 def targets() -> set[str]:
-    lines = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-    return {line.split()[1] for line in lines}
+    command = ["make", "--no-print-directory"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return {line.split()[1] for line in done.stdout.splitlines()}
 
 
 def test_help_lists_every_target():

@@ -165,7 +165,7 @@ def test_an_unknown_name_is_an_error(model, x, name):
 
 def test_an_error_of_the_model_is_told_with_its_place_and_the_tree_remains(model, x):
     onlooker = Onlooker(model, x[:, :3])
-    assert onlooker.error.startswith("RuntimeError in first (Linear): ")
+    assert onlooker.error.startswith("The model raised on this input. RuntimeError in first (Linear): ")
     model.last = nn.Linear(5, 2)
     onlooker = Onlooker(model, x)
     said = {name: onlooker.output(row) for row, name in enumerate(onlooker.outline.names)}
@@ -181,7 +181,7 @@ def test_an_error_in_the_model_s_own_forward_has_no_place():
         def forward(self, x):
             return {}["missing"]
 
-    assert Onlooker(Raises(), torch.zeros(1)).error == "KeyError: 'missing'"
+    assert Onlooker(Raises(), torch.zeros(1)).error == "The model raised on this input. KeyError: 'missing'"
     assert explain(ValueError("too large"), nn.ReLU()) == "ValueError: too large"
 
 
@@ -199,6 +199,15 @@ def test_without_an_input_nothing_runs(model):
     assert onlooker.output(0) == ""
     with pytest.raises(LookupError, match="no input"):
         onlooker.features(["first"])
+
+
+def test_a_model_that_raises_in_train_mode_is_looked_at_once(model, x):
+    model.last = nn.Linear(5, 2)
+    onlooker = Onlooker(model, x)
+    for _ in range(3):
+        with pytest.raises(RuntimeError):
+            onlooker.features(["last"])
+    assert onlooker.looks == 1
 
 
 def test_lazy_modules_are_not_set_by_a_look(x):

@@ -191,7 +191,7 @@ def test_a_layer_that_never_ran_says_so(picker):
 
 def test_an_error_of_the_model_is_shown_and_raised_only_where_asked_for(model, x):
     picker = LayerPicker(model, x[:, :, :7])
-    assert picker.tree["error"].startswith("RuntimeError in body.1 (Linear): ")
+    assert picker.tree["error"].startswith("The model raised on this input. RuntimeError in body.1 (Linear): ")
     picker.value = "conv"
     assert picker.panel["png"]
     picker.value = "body"
@@ -360,3 +360,21 @@ def test_it_builds_for_real_models(name):
 def test_it_needs_a_model():
     with pytest.raises(TypeError, match="looks into an nn.Module"):
         LayerPicker(nn.Linear)
+
+
+def test_compiled_scripted_and_replicated_models_work_or_say_why():
+    model, x = nn.Sequential(nn.Linear(4, 4), nn.ReLU()), torch.randn(3, 4)
+    compiled = torch.compile(model, backend="eager")
+    compiled(x)
+    picker = LayerPicker(compiled, x)
+    picker.value = "_orig_mod.0"
+    assert torch.equal(picker.feature, model[0](x))
+    picker = LayerPicker(nn.DataParallel(model), x.cpu()) if not torch.cuda.is_available() else None
+    if picker:
+        picker.value = "module.0"
+        assert torch.equal(picker.feature, model[0](x))
+    scripted = torch.jit.script(model)
+    for holder, name in ((nn.Sequential(scripted), "0.0"), (nn.Sequential(scripted), "0"), (scripted, "0")):
+        picker = LayerPicker(holder, x)
+        picker.value = name
+        assert "TorchScript" in picker.panel["says"]

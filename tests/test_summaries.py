@@ -32,9 +32,7 @@ def test_every_dtype_has_a_line(tensor, line):
     assert summary(tensor).line() == line
 
 
-@pytest.mark.parametrize(
-    "tensor", [torch.zeros(2, device="meta"), torch.eye(2).to_sparse()]
-)
+@pytest.mark.parametrize("tensor", [torch.zeros(2, device="meta"), torch.eye(2).to_sparse()])
 def test_what_has_no_values_to_read_says_why(tensor):
     assert summary(tensor).note
     assert summary(tensor).low is None

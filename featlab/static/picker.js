@@ -17,7 +17,7 @@ function focusable(node) {
   return node;
 }
 
-const lengths = (texts) => [...new Set(texts)].map((text) => text.length);
+const longest = (texts) => texts.reduce((most, text) => Math.max(most, text.length), 0);
 
 function attributes(node, values) {
   for (const [name, value] of Object.entries(values)) {
@@ -94,7 +94,12 @@ function render({ model, el }) {
       setTimeout(() => panel.wait("Looking…"), 250),
       setTimeout(() => panel.wait("Waiting for the kernel: it may be busy. If it was restarted, run this cell again."), 3000),
     ];
-    model.send(content); // may raise when the kernel has gone
+    try {
+      model.send(content);
+    } catch {
+      heard();
+      panel.wait("The kernel does not know this picker any more: run this cell again.");
+    }
   }
 
   function heard() {
@@ -112,14 +117,15 @@ function render({ model, el }) {
     const before = tree && new Set([...opened].map((row) => tree.names[row]));
     tree = unpack(model.get("tree"));
     title.textContent = model.get("tree").title;
-    trouble.textContent = model.get("tree").error && `The model raised on this input. ${model.get("tree").error}`;
+    trouble.textContent = model.get("tree").error;
     opened = new Set();
     if (before) tree.names.forEach((name, row) => before.has(name) && opened.add(row));
     else openAtFirst();
     // columns as wide as their longest word, so that rows line up though each is laid out alone
     for (const [column, most] of [["kinds", 20], ["outputs", 20], ["marks", 26]]) {
-      root.style.setProperty(`--${column}`, `${0.86 * Math.min(most, Math.max(6, ...lengths(tree[column])))}ch`);
+      root.style.setProperty(`--${column}`, `${0.86 * Math.min(most, Math.max(6, longest(tree[column])))}ch`);
     }
+    root.style.setProperty("--names", `${Math.min(36, longest(tree.names))}ch`);
     scroller.style.height = `${Math.min(SHOWN, Math.max(4, tree.count)) * ROW}px`;
     cursor = Math.min(cursor, Math.max(0, tree.count - 1));
     readPicked();
@@ -146,6 +152,7 @@ function render({ model, el }) {
     } else {
       for (let row = 0; row < tree.count; row = opened.has(row) ? row + 1 : tree.ends[row]) visible.push(row);
     }
+    left.classList.toggle("featlab-flat", terms.length > 0);
     pad.style.height = `${visible.length * ROW}px`;
     count();
   }

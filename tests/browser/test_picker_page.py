@@ -32,7 +32,7 @@ PAGE = """<!doctype html><html lang="en"><title>picker</title><link rel="stylesh
     get: name => traits[name],
     on: (name, call) => listeners.set(name, [...(listeners.get(name) ?? []), call]),
     off: (name, call) => listeners.set(name, listeners.get(name).filter(other => other !== call)),
-    send: content => window.sent.push(content),
+    send: content => { if (window.gone) throw new Error("Cannot send"); window.sent.push(content); },
   };
   window.update = changes => {
     if (changes.panel) changes.panel = binary(changes.panel);
@@ -321,6 +321,16 @@ def test_a_kernel_that_does_not_answer_is_told_of_until_it_does(show, page):
     expect(root.locator(".featlab-wait")).to_contain_text("run this cell again")
     update(page, heard=1)
     expect(root.locator(".featlab-wait")).to_be_empty()
+
+
+def test_a_kernel_that_has_gone_is_told_of(show, page):
+    root = show(small())
+    page.evaluate("window.gone = true")
+    root.get_by_role("treeitem", name="head").click()
+    expect(root.locator(".featlab-wait")).to_have_text(
+        "The kernel does not know this picker any more: run this cell again."
+    )
+    assert page.complaints == []
 
 
 def test_a_new_tree_keeps_what_was_open(show, page):
