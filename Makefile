@@ -63,7 +63,7 @@ test-twice:  ## run every cell of every lesson twice, and once more after a rest
 
 bench:  ## measure featlab's calls beside the limit and the peers, and what a learner waits for
 	$(INSTALL) bench
-	@$(RUN) .ci/bench.py
+	@$(RUN) .ci/bench.py && $(RUN) .ci/bench_picker.py
 
 sweep:  ## hold features against torch.fx on all of torchvision's models (a quarter of an hour)
 	$(INSTALL) test

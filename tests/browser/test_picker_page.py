@@ -235,6 +235,16 @@ def test_search_finds_names_and_classes_as_one_types(show, page):
     assert cursor(page) == "body.1.0"
 
 
+def test_whole_names_are_seen_while_searching_even_where_there_is_little_room(show, page):
+    page.set_viewport_size({"width": 500, "height": 700})
+    blocks = nn.ModuleDict({"encoder": nn.ModuleDict({"layer": nn.ModuleDict({"attention": Block()})})})
+    root = show(blocks)
+    root.locator(".featlab-search").fill("relu")
+    above = root.locator(".featlab-row .featlab-above")
+    expect(above).to_have_text("encoder.layer.attention.")
+    assert above.evaluate("part => part.scrollWidth <= part.clientWidth")
+
+
 def test_a_search_without_a_match_picks_nothing(show, page):
     root = show(small())
     root.locator(".featlab-search").fill("nothing like it")
