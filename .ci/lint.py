@@ -21,6 +21,7 @@ NAMED_TAGS = {"claim", "exercise", "solution"}  # claim:T1, exercise:strides_of
 HUMAN_ID = re.compile(r"(?![0-9a-f]{8}(-|$)|cell-\d+$)[A-Za-z][\w-]{1,40}")
 MOST_BYTES = 1_000_000
 MOST_LINES, MOST_EXERCISE_LINES, MOST_WORDS = 15, 25, 120
+MOST_COLUMNS = 94  # JupyterLab on a screen of 1280 pixels cuts off what is longer
 
 _here = {str(ROOT), sys.prefix, str(Path.home()), tempfile.gettempdir()} - {"/"}
 ABSOLUTE_PATH = re.compile(
@@ -90,6 +91,9 @@ def _code(cell: NotebookNode) -> Iterator[str]:
     most = MOST_EXERCISE_LINES if _names(cell, "exercise") else MOST_LINES
     if lines > most:
         yield f"cell '{cell.id}' has {lines} lines of code; {most} at most"
+    columns = max(map(len, cell.source.splitlines()), default=0)
+    if columns > MOST_COLUMNS and "colab" not in tags(cell):
+        yield f"cell '{cell.id}' has a line of {columns} columns; {MOST_COLUMNS} at most"
     if not lines:
         yield f"cell '{cell.id}' is blank"
     if _tree(cell) is None:

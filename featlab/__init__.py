@@ -14,9 +14,12 @@ _CALLS = {
     "evaluating": "switches",
     "extractor": "extractors",
     "features": "activations",
+    "freeze": "switches",
     "modes": "switches",
     "names": "selectors",
     "storages": "memory",
+    "unfreeze": "switches",
+    "watch": "changes",
 }
 _ROOMS = ("checkups", "figures", "memory", "practice", "samples", "tables")
 

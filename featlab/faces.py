@@ -1,6 +1,8 @@
 """The static faces of what a learner is shown: the same lines as plain text and as HTML."""
 
+from collections.abc import Mapping
 from html import escape
+from types import MappingProxyType
 
 
 def parts_of(text: str) -> list[tuple[bool, str]]:
@@ -20,7 +22,12 @@ def as_html(text: str) -> str:
 
 
 class Shown:
-    """Base of what shows itself by lines: a subclass says which, in `lines()`."""
+    """Base of what shows itself by lines: a subclass says which, in `lines()`.
+
+    `weights` names the HTML element of a line that weighs more or less than others: line number -> "strong", "small".
+    """
+
+    weights: Mapping[int, str] = MappingProxyType({})
 
     def lines(self) -> list[str]:
         raise NotImplementedError
@@ -29,6 +36,8 @@ class Shown:
         return "\n".join(as_text(line) for line in self.lines())
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<div>{as_html(line)}</div>" for line in self.lines())
+        lines = {number: as_html(line) for number, line in enumerate(self.lines())}
+        lines |= {number: f"<{tag}>{lines[number]}</{tag}>" for number, tag in self.weights.items()}
+        rows = "".join(f"<div>{line}</div>" for line in lines.values())
         # pre-wrap keeps indents and a learner's line breaks as the text face has them
         return f'<div class="featlab-shown" style="white-space:pre-wrap">{rows}</div>'

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from featlab.memory import storages
 
-_CELL = 0.26  # inches
-_LINE = 32  # cells of a storage in one line of the picture
+_PAGE = 8.0  # inches: what a notebook on a small screen shows without shrinking it
+_CELL = 0.24  # inches
+_LINE = 8  # cells: a line of a storage is a whole number of these, so that rows of a square stand in order
 _LARGEST = 256  # cells, beyond which no number could be read
-_INK, _MARK = "#1a1a1a", "#d55e00"
+_INK, _MARK, _WRONG = "#1a1a1a", "#d55e00", "#b34f00"  # words in the colour of the mark would be too pale on white
 _BARS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
 
 
@@ -56,16 +57,17 @@ def storage_map(views: Mapping[str, Tensor | np.ndarray], *, mark: tuple[int, ..
     import matplotlib.pyplot as plt
 
     readers = [_Reader(name, views[name], row, mark) for name, row in zip(views, storages(views), strict=True)]
-    figure, ax = plt.subplots(dpi=80)
+    figure, ax = plt.subplots(dpi=100)
     figure.patch.set_facecolor("white")
+    left = max((0.36 * len(reader.name) for reader in readers if reader.skips), default=0) + 0.3
+    page = _PAGE / _CELL - left - 0.3  # cells beside each other
     bottom, right = 0.0, 0.0
     for letter in dict.fromkeys(reader.letter for reader in readers):
         here = [reader for reader in readers if reader.letter == letter]
-        bottom, width = _draw_storage(ax, letter, here, bottom)
+        bottom, width = _draw_storage(ax, letter, here, bottom, page)
         right = max(right, width)
-        bottom, width = _draw_grids(ax, here, bottom + 1)
+        bottom, width = _draw_grids(ax, here, bottom + 1, page)
         right = max(right, width)
-    left = max((0.5 * len(reader.name) for reader in readers if reader.skips), default=0) + 0.3
     ax.set(xlim=(-left, right + 0.3), ylim=(bottom - 1.4, -1.4))
     ax.set_position((0, 0, 1, 1))
     ax.axis("off")
@@ -112,8 +114,8 @@ def _values(value: Tensor | np.ndarray) -> np.ndarray:
     return np.nan_to_num(np.array(value, dtype=float))
 
 
-def _draw_storage(ax, letter: str, readers: list[_Reader], y: float) -> tuple[float, float]:
-    """Draw the cells of one storage from `y` downwards; return the bottom and the right of the drawing."""
+def _draw_storage(ax, letter: str, readers: list[_Reader], y: float, page: float) -> tuple[float, float]:
+    """Draw the cells of one storage from `y` downwards, `page` of them side by side; return its bottom and right."""
     total = readers[0].total
     if any(reader.itemsize != readers[0].itemsize for reader in readers):
         raise ValueError(f"Storage {letter} is cut into cells of different size by its tensors. Draw one dtype only.")
@@ -123,8 +125,9 @@ def _draw_storage(ax, letter: str, readers: list[_Reader], y: float) -> tuple[fl
         if reader.marked:
             marks.setdefault(reader.cells[reader.marked], []).append(reader.name)
     _text(ax, 0, y - 0.7, f"storage {letter}: {total} cells in one line of memory", size=10)
-    for first in range(0, total, _LINE):
-        line = range(first, min(first + _LINE, total))
+    width = max(int(page) // _LINE, 1) * _LINE
+    for first in range(0, total, width):
+        line = range(first, min(first + width, total))
         for cell in line:
             _cell(ax, cell - first, y, cell, shade.get(cell), marked=cell in marks)
         y += 1.2
@@ -138,16 +141,16 @@ def _draw_storage(ax, letter: str, readers: list[_Reader], y: float) -> tuple[fl
                 ax.add_patch(_box(cell - first, y, 1, 0.42, facecolor=_BARS[number % len(_BARS)], edgecolor="none"))
             y += 0.65
         y += 0.3
-    return y, min(total, _LINE)
+    return y, min(total, width)
 
 
-def _draw_grids(ax, readers: list[_Reader], y: float) -> tuple[float, float]:
+def _draw_grids(ax, readers: list[_Reader], y: float, page: float) -> tuple[float, float]:
     """Draw one grid per tensor, left to right; return the bottom and the right of the drawing."""
     x, lowest, right = 0.0, y, 0.0
     for reader in readers:
         height, width = reader.cells.shape
         width = max(width, 0.45 * len(reader.name))
-        if x and x + width > _LINE:
+        if x and x + width > page:
             x, y = 0.0, lowest + 1.6
         _text(ax, x, y - 0.5, reader.name, size=10)
         for at, cell in np.ndenumerate(reader.cells):
@@ -164,7 +167,7 @@ def _cell(ax, x: float, y: float, number: int, shade: float | None, *, marked: b
     ax.add_patch(_box(x, y, 1, 1, facecolor=face, **edge))
     if shade is None:
         ax.plot([x, x + 1], [y + 1, y], color="#b0b0b0", linewidth=0.6)
-    ax.text(x + 0.5, y + 0.53, str(number), ha="center", va="center", fontsize=7.5, color=ink, zorder=4)
+    ax.text(x + 0.5, y + 0.53, str(number), ha="center", va="center", fontsize=8, color=ink, zorder=4)
 
 
 def _box(x: float, y: float, width: float, height: float, **style):
@@ -205,7 +208,7 @@ def readings(images: Tensor, labels: Tensor, **answers: Tensor):
             wrong = bool(answer[i] != labels[i])
             ax.imshow(_values(images[i, 0]), cmap="gray_r", vmin=0, vmax=1)
             ax.set(xticks=[], yticks=[])
-            ax.set_xlabel(f"says {answer[i]} {'✗' if wrong else '✓'}", size=11, color=_MARK if wrong else _INK)
+            ax.set_xlabel(f"says {answer[i]} {'✗' if wrong else '✓'}", size=11, color=_WRONG if wrong else _INK)
             ax.spines[:].set(color=_MARK if wrong else "#b0b0b0", linewidth=2.5 if wrong else 0.6)
     figure.tight_layout()
     return figure
@@ -264,7 +267,7 @@ def neighbours(image: Tensor, label: int, rows: Mapping[str, tuple[Tensor, Tenso
         for ax, (picture, its) in zip(row, shown, strict=False):
             other = its != label
             ax.imshow(_values(picture[0]), cmap="gray_r", vmin=0, vmax=1)
-            ax.set_xlabel(f"{its} {'✗' if other else '✓'}", size=11, color=_MARK if other else _INK)
+            ax.set_xlabel(f"{its} {'✗' if other else '✓'}", size=11, color=_WRONG if other else _INK)
             ax.spines[:].set(color=_MARK if other else "#b0b0b0", linewidth=2.5 if other else 0.6)
         row[0].set_xlabel(f"an {label}" if label == 8 else f"a {label}", size=11, color=_INK)
         row[0].spines[:].set(color=_INK, linewidth=1.5)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from featlab.faces import Shown
 
@@ -157,7 +158,7 @@ class Prediction(Shown):
 
     def lines(self) -> list[str]:
         rows = [f"  {letter}) {words}" for letter, words in zip(LETTERS, (self.options or {}).values(), strict=False)]
-        asked = [f"  a number in {self.unit}" if self.unit else "  a number"] if self.options is None else rows
+        asked = [f"  a number ({self.unit})" if self.unit else "  a number"] if self.options is None else rows
         return [f"Predict: {self.question}", *asked, *[self.note] * bool(self.note), self.status()]
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
@@ -174,6 +175,8 @@ class Prediction(Shown):
 
 class Comparison(Shown):
     """A prediction beside what came out; `right` is True, False, or None when nothing was predicted."""
+
+    weights = MappingProxyType({0: "small", 3: "strong"})  # the question was read before; the verdict is new
 
     def __init__(self, prediction: Prediction, outcome):
         self.prediction, self.outcome = prediction, outcome

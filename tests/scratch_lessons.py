@@ -43,7 +43,7 @@ def scratch_lesson() -> NotebookNode:
             code("numbers", "numbers = random.Random(seed).sample(range(99), 4)\nprint(object(), device)\nnumbers"),
             code("sorted", "assert sorted(numbers) != numbers", "claim:S1"),
             code("shared", "alias = numbers\nassert alias is numbers", "claim:S2"),
-            code("dot", f'display({{"image/png": "{DOT}"}}, raw=True)'),
+            code("dot", f'dot = "{DOT[:60]}"\ndot += "{DOT[60:]}"\ndisplay({{"image/png": dot}}, raw=True)'),
             prose("dot-in-words", "One dark pixel."),
             prose("double-task", "## Double every number"),
             code(

@@ -103,6 +103,12 @@ def test_an_ignored_cell_keeps_its_stored_output_while_only_figures_differ(store
     assert cell(notebooks.keep_wobbling(new, old), "numbers").outputs[0].text == "numpy 2.9"
 
 
+def sanitized(text):
+    for pattern, replacement in get_sanitize_patterns(Path(__file__).with_name("nbval_sanitize.cfg").read_text()):
+        text = re.sub(pattern, replacement, text)
+    return text
+
+
 @pytest.mark.parametrize(
     "printed",
     [
@@ -113,13 +119,14 @@ def test_an_ignored_cell_keeps_its_stored_output_while_only_figures_differ(store
     ],
 )
 def test_the_sanitizer_and_the_normal_form_agree(printed):
-    def sanitized(text):
-        for pattern, replacement in get_sanitize_patterns(Path(__file__).with_name("nbval_sanitize.cfg").read_text()):
-            text = re.sub(pattern, replacement, text)
-        return text
-
     assert sanitized(printed) == sanitized(notebooks.scrub(printed))
     assert (notebooks.scrub(printed) == printed) == (printed == "0x1f")
+
+
+def test_the_sanitizer_takes_two_pictures_inside_html_for_the_same_and_keeps_their_words():
+    face = '<img src="data:image/png;base64,{}" alt="{}">'.format
+    assert sanitized(face("iVBORw0KGgo=", "16 channels")) == sanitized(face("iVBORw0+/AB", "16 channels"))
+    assert sanitized(face("iVBORw0KGgo=", "16 channels")) != sanitized(face("iVBORw0KGgo=", "8 channels"))
 
 
 # ---- copies

@@ -138,6 +138,7 @@ BREAKS = {
     "too many bytes": (output("numbers", printed("x" * 1_000_000)), "it has 1.0 MB; a lesson stays under 1 MB"),
     "too much prose": (source("dot-in-words", "word " * 121), "'dot-in-words' has 121 words of prose; 120 at most"),
     "too much code": (source("numbers", "numbers = 1\n" * 16), "'numbers' has 16 lines of code; 15 at most"),
+    "too long a line": (source("numbers", f"numbers = {'1' * 85}"), "'numbers' has a line of 95 columns; 94 at most"),
     "an id of a machine": (lambda nb: cell(nb, "setup").update(id="0a1b2c3d"), "cell 4 has the id '0a1b2c3d'"),
     "a mistyped tag": (retag("numbers", "nbval-ignor-output"), "'numbers' has the unknown tag 'nbval-ignor-output'"),
     "no Colab cell": (retag("colab"), "exactly one code cell tagged colab"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from featlab.faces import as_html
 from featlab.predictions import Prediction
 
 
@@ -30,7 +31,7 @@ def ask_number(mine=..., *, unit="%") -> Prediction:
 def html_words(shown) -> list[str]:
     """Return the lines of an HTML face as a reader sees them."""
     rows = re.findall(r"<div>(.*?)</div>", shown._repr_html_())
-    return [unescape(re.sub(r"</?code>", "", row)) for row in rows]
+    return [unescape(re.sub(r"</?(code|strong|small)>", "", row)) for row in rows]
 
 
 def test_an_open_question_shows_its_options_and_both_ways_to_answer():
@@ -39,7 +40,7 @@ def test_an_open_question_shows_its_options_and_both_ways_to_answer():
     assert "  a) still 1\n  b) 9 as well\n" in text
     assert "click one" in text
     assert 'mine="a"' in text
-    assert "a number in %" in repr(ask_number())
+    assert "a number (%)" in repr(ask_number())
 
 
 @pytest.mark.parametrize("mine", ["b", "B", " b) ", 9.0, 9, torch.tensor(9.0), np.float32(9)])
@@ -102,6 +103,13 @@ def test_a_right_prediction_is_shown_beside_the_outcome():
         "It is: b) 9 as well",
         "✓ right",
     ]
+
+
+def test_the_verdict_stands_out_and_the_question_steps_back_whatever_the_verdict():
+    for comparison in (ask("b").settle(9.0), ask("a").settle(9.0), ask().settle(9.0), ask_number(20).settle(22.5)):
+        html, verdict = comparison._repr_html_(), repr(comparison).splitlines()[-1]
+        assert html.endswith(f"<div><strong>{verdict}</strong></div></div>")
+        assert re.findall(r"<div><small>(.*?)</small></div>", html) == [as_html(comparison.prediction.question)]
 
 
 def test_a_wrong_prediction_is_no_error():

@@ -1,4 +1,4 @@
-"""Checks of lesson 05: nearest neighbours, shared parameters, twins, truncated chains, several features at once."""
+"""Checks of lesson 05, part one: nearest features, shared parameters, and a twin that shares them."""
 
 import copy
 
@@ -11,7 +11,7 @@ from featlab.states import changed, model_state, same
 LESSON = "05_feature_extraction"
 
 
-class _Sorter(nn.Module):
+class Sorter(nn.Module):
     """A model that no learner has seen: nested, with an in-place ReLU called twice and a flatten between modules."""
 
     def __init__(self):
@@ -27,20 +27,7 @@ class _Sorter(nn.Module):
         return self.fc(self.pool(x).flatten(1))
 
 
-class _Residual(nn.Module):
-    """Registers in another order than it calls, and adds its input to what `inner` makes of it."""
-
-    def __init__(self):
-        super().__init__()
-        self.last, self.first = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 1)
-        self.inner = nn.Sequential(nn.Tanh(), nn.Conv2d(3, 3, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.first(x)
-        return self.last(x + self.inner(x))
-
-
-def _new(kind: type[nn.Module] = _Sorter) -> tuple[nn.Module, Tensor]:
+def new_model(kind: type[nn.Module] = Sorter) -> tuple[nn.Module, Tensor]:
     """Return a model in eval mode, its BatchNorm away from the identity, and a batch for it."""
     torch.manual_seed(0)  # `judge` puts the generator back
     model = kind().eval()
@@ -51,18 +38,7 @@ def _new(kind: type[nn.Module] = _Sorter) -> tuple[nn.Module, Tensor]:
     return model, torch.randn(2, 3, 6, 6)
 
 
-def _parts(model: _Sorter, x: Tensor) -> dict[str, Tensor]:
-    """Compute by hand what the submodules return, `relu` in its first call."""
-    with torch.no_grad():
-        stem_0 = model.stem[0](x)
-        stem = model.stem[1](stem_0)
-        inner = model.body[0](stem.relu())
-        body = model.body[1](inner)
-        pool = model.pool(body.relu())
-        return {"stem.0": stem_0, "stem": stem, "relu": stem.relu(), "body.0": inner, "body": body, "pool": pool}
-
-
-def _as_found(model: nn.Module, before: dict, given: str, advice: str = "") -> None:
+def as_found(model: nn.Module, before: dict, given: str, advice: str = "") -> None:
     after = model_state(model)
     for kind, was in before.items():
         if moved := changed(was, after[kind]):
@@ -133,7 +109,7 @@ def _right_neighbours(got: Tensor, features: Tensor, query: Tensor, k: int, give
 @exercise(LESSON)
 def shared_parameters(answer) -> str:
     """Compare with pairs whose sharing is known by the way they were made."""
-    model, _ = _new()
+    model, _ = new_model()
     every = [name for name, _ in model.named_parameters()]
     chain = nn.Sequential(model.stem, nn.ReLU())
     tied = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 5))
@@ -154,7 +130,7 @@ def shared_parameters(answer) -> str:
         before = model_state(model), model_state(other)
         got = _names(_asked(answer, model, other, what), f"With a model and {what}")
         for found, was in zip((model, other), before, strict=True):
-            _as_found(found, was, f"With a model and {what}")
+            as_found(found, was, f"With a model and {what}")
         if got != set(true):
             said = f"you gave {_listed(got)}; shared are {_listed(true)}"
             raise Wrong(f"With a model and {what} {said}. {_why_not_shared(got, other, why)}")
@@ -202,7 +178,7 @@ def _why_not_shared(got: set[str], other: nn.Module, why: str) -> str:
 def identity_twin(answer) -> str:
     """Run the twin beside the model, and look at what both hold."""
     for name in ["fc", "relu"]:
-        model, x = _new()
+        model, x = new_model()
         model.relu.register_forward_hook(lambda module, args, output: None)  # a hook of the user's own
         given, before, whole = f"After identity_twin(model, '{name}')", model_state(model), model(x.clone())
         children = dict(model._modules)
@@ -211,7 +187,7 @@ def identity_twin(answer) -> str:
             missing = " Is a `return` missing?" if twin is None else ""
             raise Wrong(f"{given} you gave {describe(twin)}; a model is asked.{missing}")
         _untouched(model, twin, children, given)
-        _as_found(model, before, given, "Change the twin only.")
+        as_found(model, before, given, "Change the twin only.")
         _right_twin(model, twin, name, x, given)
         if not torch.equal(model(x.clone()), whole):
             raise Wrong(f"{given} the model gives other numbers than before.")
@@ -232,7 +208,7 @@ def _untouched(model: nn.Module, twin: nn.Module, children: dict, given: str) ->
         raise Wrong(f"{given} the model has lost its own '{lost[0]}'. Copy before you replace.")
 
 
-def _right_twin(model: _Sorter, twin: nn.Module, name: str, x: Tensor, given: str) -> None:
+def _right_twin(model: Sorter, twin: nn.Module, name: str, x: Tensor, given: str) -> None:
     cut = copy.deepcopy(model)
     setattr(cut, name, nn.Identity())
     foreign = {id(p) for p in twin.parameters()} - {id(p) for p in model.parameters()}
@@ -249,134 +225,3 @@ def _right_twin(model: _Sorter, twin: nn.Module, name: str, x: Tensor, given: st
 
 
 _RUNS = "The rest of the forward, such as a flatten or a second call of relu, must still run: keep the class."
-
-
-# ---- truncate
-
-
-@exercise(LESSON)
-def truncate(answer) -> str:
-    """Try names at several depths of a tidy model, then models for which such a chain is a lie."""
-    for name in ["stem", "stem.0", "body.0", "body.0.0", "body"]:
-        model, x = _new()
-        given, before = f"truncate(model, '{name}', x)", model_state(model)
-        try:
-            chain = answer(model, name, x.clone())
-        except ValueError as error:
-            raise Wrong(f"{given} raised ValueError ({error}), and this chain tells the truth. {_HOOK}") from error
-        if not isinstance(chain, nn.Sequential):
-            missing = " Is a `return` missing?" if chain is None else ""
-            raise Wrong(f"{given} gave {describe(chain)}; an nn.Sequential is asked.{missing}")
-        _as_found(model, before, f"After {given}", "Remove the hook that you compare with.")
-        _right_chain(model, chain, name, given)
-    lies = [("last", "it registers `last` before `first` and calls it after"), ("inner.1", "it calls `first` before")]
-    for name, why in lies:
-        model, x = _new(_Residual)
-        try:
-            chain = answer(model, name, x.clone())
-        except ValueError:
-            continue
-        raise Wrong(
-            f"For a model with its own order you gave a chain up to '{name}' without a word, and its numbers are "
-            f"wrong: {why}. Compare the chain on x with a hook's values, and raise ValueError."
-        )
-    return "Five chains that tell the truth, down to three levels deep, and two lies refused."
-
-
-_HOOK = "Compare with what the submodule `name` itself returns, seen by a hook, and within rounding (torch.allclose)."
-
-
-def _right_chain(model: _Sorter, chain: nn.Sequential, name: str, given: str) -> None:
-    x = torch.randn(3, 3, 7, 7)
-    parts = _parts(model, x)
-    parts["body.0.0"] = model.body[0][0](parts["relu"])
-    true = parts[name]
-    try:
-        got = chain(x.clone())
-    except RuntimeError as error:
-        what = f"{given} gave a chain that raised: {str(error).splitlines()[0]}."
-        raise Wrong(f"{what} Is all that runs before '{name}' in it?") from error
-    if {id(p) for p in chain.parameters()} - {id(p) for p in model.parameters()}:
-        raise Wrong(f"{given} gave a chain of copies. Put the model's own submodules in: they are to train together.")
-    if got.shape == true.shape and torch.allclose(got, true, atol=1e-6):
-        return
-    top = name.split(".")[0]
-    if name != top and got.shape == parts[top].shape and torch.allclose(got, parts[top], atol=1e-6):
-        why = f"It gives what '{top}' gives, and '{name}' is inside it. Go down: inside '{top}' the same begins anew."
-    elif torch.equal(got, x):
-        why = "It is empty and gives back its input. The submodule itself belongs in it."
-    else:
-        last = [other for other, part in parts.items() if part.shape == got.shape and torch.allclose(part, got)]
-        why = f"It ends after '{last[0]}'. The last module in it must be '{name}'." if last else _HOOK
-    raise Wrong(f"{given} gave {describe(got)} for a new batch, not what '{name}' returns. {why}")
-
-
-# ---- features_of
-
-
-class _Counted(nn.Linear):
-    calls = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.calls += 1
-        return super().forward(x)
-
-
-class _Failing(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        raise ZeroDivisionError("raised by the model itself")
-
-
-@exercise(LESSON)
-def features_of(answer) -> str:
-    """Look at the values, at what ran too long, and at the hooks afterwards, also when the model raises."""
-    for names in (["stem.0", "body.0"], ["body.0", "stem"], ["stem"], ["pool", "relu"]):
-        model, x = _new()
-        model.relu.register_forward_hook(lambda module, args, output: None)  # a hook of the user's own
-        model.fc = _Counted(6, 5)
-        parts, before, given = _parts(model, x), model_state(model), f"features_of(model, x, {names})"
-        got = answer(model, x.clone(), list(names))
-        _as_found(model, before, f"After {given}", "Keep the handles and remove each of them, no others.")
-        if not isinstance(got, dict) or set(got) != set(names):
-            keys = f"a dict with the keys {list(got)}" if isinstance(got, dict) else describe(got)
-            hint = _LATE if isinstance(got, dict) else " Is a `return` missing?" if got is None else ""
-            raise Wrong(f"{given} gave {keys}; a dict with {names} is asked.{hint}")
-        for name in names:
-            _right_feature(got[name], parts[name], name, given)
-        if model.fc.calls:
-            raise Wrong(f"{given} ran the model to its end. When the last of them is there, raise in the hook.")
-    return _forward_that_raises(answer)
-
-
-_LATE = " Stopped too early, or all kept under one name? Stop when the dict is full, in whatever order they were asked."
-
-
-def _right_feature(got, true: Tensor, name: str, given: str) -> None:
-    if not isinstance(got, Tensor):
-        raise Wrong(f"{given}['{name}'] is {describe(got)}; what '{name}' returned is asked.")
-    if got.shape == true.shape and torch.allclose(got, true, atol=1e-6):
-        return
-    if got.shape == true.shape and torch.allclose(got, true.relu(), atol=1e-6):
-        why = "Its negative values are gone: the in-place ReLU behind it wrote over them. Keep output.clone()."
-    elif name == "relu":
-        why = "`relu` runs twice; the first call is asked. Keep a name only once."
-    else:
-        why = "It is another submodule's: a function made in a loop reads the loop's name when it runs, at the end."
-    raise Wrong(f"{given}['{name}'] is {describe(got)}, with other values. {why}")
-
-
-def _forward_that_raises(answer) -> str:
-    model, x = _new()
-    model.pool = _Failing()
-    before = model_state(model)
-    try:
-        answer(model, x, ["stem", "fc"])
-    except ZeroDivisionError:
-        _as_found(model, before, "After a forward that raised by itself", "Remove them in a `finally`.")
-    except Exception as error:
-        raise Wrong(f"The model raised ZeroDivisionError and you made {type(error).__name__} of it.") from error
-    else:
-        raise Wrong("The model raised an error of its own, and you hid it. Catch an exception class of your own only.")
-    return (
-        "Right before an in-place ReLU, in any order, no further than needed, and no hook stays when a forward raises."
-    )
