@@ -45,13 +45,13 @@ test:  ## run all tests on the CPU (DEVICE=cuda: there; JOBS=2 at a time)
 	@echo "== 2 of 4: the lessons against their stored outputs (CPU only)"
 	$(if $(filter cuda%,$(DEVICE)),@echo "left out: stored outputs are the CPU's",@$(ON) $(PYTEST) $(NBVAL) notebooks)
 	@echo "== 3 of 4: every cell twice, in lessons that changed"
-	@$(ON) $(RUN) .ci/lessons.py twice --changed
+	@$(ON) $(RUN) .ci/lessons.py twice --changed --jobs $(JOBS)
 	@echo "== 4 of 4: the tests"
 	@$(ON) $(PYTEST) tests
 
 notebooks:  ## run all lessons and store them in normal form
 	$(INSTALL) test
-	@$(ON) $(RUN) .ci/lessons.py run
+	@$(ON) $(RUN) .ci/lessons.py run --jobs $(JOBS)
 
 lint:  ## look at lessons and code without running them
 	$(INSTALL) test
@@ -59,7 +59,7 @@ lint:  ## look at lessons and code without running them
 
 test-twice:  ## run every cell of every lesson twice, and once more after a restart in the middle
 	$(INSTALL) test
-	@$(ON) $(RUN) .ci/lessons.py twice
+	@$(ON) $(RUN) .ci/lessons.py twice --jobs $(JOBS)
 
 bench:  ## measure featlab's calls beside the limit and the peers, and what a learner waits for
 	$(INSTALL) bench

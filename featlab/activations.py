@@ -200,8 +200,10 @@ def shapes(model: nn.Module):
     _check_runs_here(model)
     thread, seen = threading.get_ident(), {}
 
-    def note(module, args, kwargs, output):
+    def note(module, args, *rest):
+        # a hook removed while another thread is calling it gets no kwargs any more
         if threading.get_ident() == thread:
+            kwargs, output = rest
             given = ", ".join(map(describe, (*args, *kwargs.values())))
             seen.setdefault(module, []).append((given, describe(output)))
 

@@ -404,6 +404,29 @@ def test_shapes_notes_keyword_arguments_too():
     assert call[1] == "tuple of 2: (3, 1, 4) float32, (1, 3, 2) float32"
 
 
+def test_shapes_may_end_while_another_thread_is_in_a_hooked_module():
+    model, inside, ended, failed = nn.Identity(), threading.Event(), threading.Event(), []
+
+    def linger(module, args, output):
+        inside.set()
+        ended.wait(10)
+
+    def work():
+        try:
+            model(torch.ones(2))
+        except Exception as error:
+            failed.append(error)
+
+    model.register_forward_hook(linger)
+    with shapes(model) as seen:
+        thread = threading.Thread(target=work)
+        thread.start()
+        inside.wait(10)
+    ended.set()
+    thread.join()
+    assert not failed and not seen
+
+
 def test_shapes_keeps_what_ran_before_an_exception(model, x):
     with pytest.raises(KeyboardInterrupt), shapes(model) as seen:
         model.linear(x)
