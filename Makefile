@@ -28,7 +28,7 @@ NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.
 unexport PYTHONDONTWRITEBYTECODE
 
 .NOTPARALLEL:
-.PHONY: help lab test notebooks lint bench sweep weights pictures wheelhouse test-twice address clean
+.PHONY: help lab test notebooks claims workshop lint bench sweep weights pictures wheelhouse test-twice address clean
 
 help:  ## show this
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,15 @@ test:  ## run all tests on the CPU (DEVICE=cuda: there; JOBS=2 at a time)
 notebooks:  ## run all lessons and store them in normal form
 	$(INSTALL) test
 	@$(ON) $(RUN) .ci/lessons.py run --jobs $(JOBS)
+
+claims:  ## write notebooks/claims.md, what the stored lessons decide
+	$(INSTALL) test
+	@$(RUN) .ci/lessons.py claims
+
+workshop:  ## write workshop/: learners' lessons without solutions, instructors' with them
+	$(INSTALL) test
+	@$(ON) $(RUN) .ci/lessons.py workshop
+	@cp notebooks/for_teachers.md workshop/instructors/
 
 lint:  ## look at lessons and code without running them
 	$(INSTALL) test

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from files import LESSONS, ROOT, LessonFailed, shown
+from files import LESSONS, ROOT, LessonFailed, shown, store
 
 # what a command needs is imported when it runs: `copy` stands before every start of JupyterLab
 
@@ -61,6 +61,7 @@ def twice(options: argparse.Namespace) -> int:
 def lint(options: argparse.Namespace) -> int:
     """Say what is wrong with stored lessons, without running them."""
     import addresses
+    from claims import stale
     from lint import problems, read_claims
 
     claims = read_claims()
@@ -70,10 +71,31 @@ def lint(options: argparse.Namespace) -> int:
             raise LessonFailed("\n".join(f"{shown(path)}: {fault}" for fault in faults))
         return "in order"
 
+    failed = each(options.paths, look)
     elsewhere = addresses.disagreements(ROOT)
+    if not failed and not options.paths and (sentence := stale(claims)):
+        elsewhere.append(sentence)
     for sentence in elsewhere:
         print(sentence, file=sys.stderr)
-    return each(options.paths, look) + len(elsewhere)
+    return failed + len(elsewhere)
+
+
+def claims(options: argparse.Namespace) -> int:
+    """Write notebooks/claims.md, what the lessons decide, from their stored runs."""
+    from claims import TABLE, table
+    from lint import read_claims
+
+    text = table(read_claims())
+    store(TABLE, text)
+    print(f"{shown(TABLE)}: {text.count('| **')} claims decided")
+    return 0
+
+
+def workshop(options: argparse.Namespace) -> int:
+    """Write workshop/: the learners' lessons without solutions, the instructors' with all of them filled in."""
+    from workshops import write
+
+    return each(options.paths, write)
 
 
 def copy(options: argparse.Namespace) -> int:
@@ -100,10 +122,10 @@ def address(options: argparse.Namespace) -> int:
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog=".ci/lessons.py", description=__doc__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for act in (run, lint, check, twice, copy, address):
+    for act in (run, lint, check, twice, claims, copy, workshop, address):
         command = commands.add_parser(act.__name__, help=act.__doc__, description=act.__doc__)
         command.set_defaults(act=act)
-        if act in (run, lint, check, twice):
+        if act in (run, lint, check, twice, workshop):
             command.add_argument("paths", nargs="*", type=Path, help="notebooks or folders (default: notebooks/)")
         if act in (run, check, twice):
             command.add_argument("--jobs", type=int, default=2, help="lessons at a time (default: 2)")

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from claims import fault as verdict_fault
 from files import ROOT, LessonFailed, as_text
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
@@ -170,9 +171,11 @@ def _claims(nb: NotebookNode, lesson: str, claims: Mapping[str, Mapping]) -> Ite
         for cell in cells:
             if cell.cell_type != "code" or not _asserts(cell):
                 yield f"cell '{cell.id}' claims {name} but asserts nothing that could be false"
-    for name in claims.get(lesson, {}):
+    for name, claim in claims.get(lesson, {}).items():
         if name not in tagged:
             yield f"no cell is tagged claim:{name}"
+        elif "verdict" in claim and (wrong := verdict_fault(tagged[name][0], name, claim["verdict"])):
+            yield wrong
 
 
 def _exercises(nb: NotebookNode, lesson: str) -> Iterator[str]:
