@@ -35,8 +35,11 @@ def head(lesson: Path) -> tuple[str, str]:
     return name, " + ".join(re.findall(r"\d+", time))
 
 
-def test_it_stays_short():
-    assert len(README.splitlines()) < 120
+def test_it_stays_short_and_a_newcomer_needs_its_first_lines_only():
+    lines = README.splitlines()
+    assert len(lines) < 200
+    assert lines.index("## Start") < lines.index("## The lessons") < lines.index("## The instruments") < 80
+    assert "make lab " in "".join(lines[30:40])
 
 
 @pytest.fixture(scope="module")
