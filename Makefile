@@ -28,7 +28,7 @@ NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.
 unexport PYTHONDONTWRITEBYTECODE
 
 .NOTPARALLEL:
-.PHONY: help lab test notebooks claims workshop lint bench sweep weights pictures wheelhouse test-twice address clean
+.PHONY: help lab test notebooks claims workshop site lint bench sweep weights pictures wheelhouse test-twice address clean
 
 help:  ## show this
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -61,6 +61,10 @@ workshop:  ## write workshop/: learners' lessons without solutions, instructors'
 	$(INSTALL) test
 	@$(ON) $(RUN) .ci/lessons.py workshop
 	@cp notebooks/for_teachers.md workshop/instructors/
+
+site:  ## build site/, the lessons as pages to read without a kernel
+	$(INSTALL) test
+	@$(RUN) .ci/pages.py
 
 lint:  ## look at lessons and code without running them
 	$(INSTALL) test
@@ -95,5 +99,5 @@ address:  ## show where the repository lives, or write a new address everywhere 
 	@$(RUN) .ci/lessons.py address $(TO)
 
 clean:  ## remove the environment and all caches; my_lessons/ and wheelhouse/ stay
-	@rm -rf .venv .venv.lock .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	@rm -rf .venv .venv.lock .pytest_cache .ruff_cache .hypothesis build dist site workshop *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
