@@ -50,6 +50,14 @@ class Lab:
         scratch: an empty folder for settings, runtime files and the log.
     """
 
+    module, app = "jupyterlab", "LabApp"
+    settings = (
+        # as `make lab` has it; without it the news toast covers a corner of the page
+        f"app_settings_dir={REPOSITORY / '.ci/jupyterlab'}",
+        "extension_manager=readonly",
+        "expose_app_in_browser=True",
+    )
+
     def __init__(self, folder: Path, scratch: Path):
         self.folder, self.scratch, self.token = folder, scratch, secrets.token_hex(16)
         self.log = scratch / "server.log"
@@ -59,12 +67,10 @@ class Lab:
 
     def _command(self) -> list[str]:
         return [
-            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+            *(sys.executable, "-m", self.module, "--no-browser", "--allow-root"),
             *("--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", f"--ServerApp.root_dir={self.folder}"),
             *(f"--IdentityProvider.token={self.token}", "--ServerApp.terminals_enabled=False"),
-            # as `make lab` has it; without it the news toast covers a corner of the page
-            f"--LabApp.app_settings_dir={REPOSITORY / '.ci/jupyterlab'}",
-            *("--LabApp.extension_manager=readonly", "--LabApp.expose_app_in_browser=True"),
+            *(f"--{self.app}.{setting}" for setting in self.settings),
         ]
 
     def _environment(self) -> dict[str, str]:
@@ -95,6 +101,11 @@ class Lab:
         self.process.kill()
         raise RuntimeError(f"JupyterLab did not start:\n{self.log.read_text()[-3000:]}")
 
+    def page(self, path: str, workspace: str | None) -> str:
+        """Return the address that opens a notebook, in a workspace of its own where one is named."""
+        place = f"lab/workspaces/{workspace}" if workspace else "lab"
+        return f"{self.url}/{place}/tree/{path}?token={self.token}"
+
     def stop(self) -> None:
         """Ask the server to end, its kernels first, and make sure that it does."""
         ask = urllib.request.Request(f"{self.url}/api/shutdown?token={self.token}", method="POST")
@@ -104,6 +115,15 @@ class Lab:
         except (OSError, subprocess.TimeoutExpired):
             self.process.kill()
             self.process.wait()
+
+
+class Classic(Lab):
+    """Notebook 7: one notebook a page, built from JupyterLab's parts."""
+
+    module, app, settings = "notebook", "JupyterNotebookApp", ("expose_app_in_browser=True",)
+
+    def page(self, path: str, workspace: str | None) -> str:
+        return f"{self.url}/notebooks/{path}?token={self.token}"
 
 
 # wait_for_function takes a promise for a yes, so the waiting is done in here
@@ -156,8 +176,7 @@ class Notebook:
 
     def open(self, path: str, *, workspace: str | None = None) -> None:
         """Open a notebook as `make lab` does, or in a workspace of its own, and wait for its kernel."""
-        place = f"lab/workspaces/{workspace}" if workspace else "lab"
-        self.page.goto(f"{self.lab.url}/{place}/tree/{path}?token={self.lab.token}")
+        self.page.goto(self.lab.page(path, workspace))
         self._await(READY)
 
     def _await(self, script: str, argument: object = None) -> object:
