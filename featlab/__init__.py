@@ -9,6 +9,7 @@ _CALLS = {
     "LayerPicker": "pickers",
     "NeverRan": "absences",
     "UnknownName": "selectors",
+    "audit": "audits",
     "capture": "activations",
     "compare_ways": "extractors",
     "evaluating": "switches",
