@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel
 
 from .findings import Audit, AuditFailed, Finding
 from .overrides import fault_of, hook_key
@@ -232,17 +232,6 @@ def shared_norm(scene: Scene) -> Iterator[Found]:
             yield [place.name, *others], said, _set(others[0], copied)
 
 
-@rule("warning", "The averaged weights meet statistics of other weights, and eval gives poor answers.")
-def averaged_statistics(scene: Scene) -> Iterator[Found]:
-    for place in scene.places:
-        if not isinstance(place.module, AveragedModel) or place.module.use_buffers or not place.module.n_averaged:
-            continue
-        norms = [p for p in scene.norms if place in p.path() and isinstance(p.module, _BatchNorm)]
-        if norms and all(p.module.num_batches_tracked == 0 for p in norms):
-            said = f"The weights are averaged, and {_count(len(norms), 'norm')} inside never saw a batch."
-            yield _names(norms), said, f"torch.optim.swa_utils.update_bn(batches, {_get(place.name)})"
-
-
 @rule("error", "What it normalises is NaN from then on.")
 def statistics_not_finite(scene: Scene) -> Iterator[Found]:
     by_device: dict[torch.device, list[Place]] = {}
@@ -333,7 +322,7 @@ def grad_mode_off(scene: Scene) -> Iterator[Found]:
 
 @rule("error", "It was made inside inference_mode and can never be trained.")
 def inference_parameter(scene: Scene) -> Iterator[Found]:
-    wrong = [name for name, parameter in scene.parameters.values() if parameter.is_inference()]
+    wrong = [name for name, one in scene.parameters.values() if not is_lazy(one) and one.is_inference()]
     if wrong:
         yield wrong, f"{_count(len(wrong), 'parameter')} are inference tensors.", "model = copy.deepcopy(model)"
 

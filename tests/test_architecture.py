@@ -15,7 +15,8 @@ FLOORS = {
     "tables": 0, "selectors": 0, "structures": 0, "faces": 0, "records": 0, "downloads": 0, "networks": 0,
     "states": 1, "memory": 1, "samples": 1, "figures": 2, "absences": 1, "switches": 1, "activations": 2,
     "looks": 1, "outlines": 1, "summaries": 1, "panels": 2, "extractors": 3, "onlookers": 3, "trees": 4,
-    "differences": 0, "snapshots": 2, "comparisons": 3, "changes": 4, "verdicts": 2, "findings": 1, "overrides": 2, "scenes": 2, "trials": 3, "audits": 4, "questions": 4,
+    "differences": 0, "snapshots": 2, "comparisons": 3, "changes": 4, "verdicts": 2,
+    "findings": 1, "overrides": 2, "scenes": 2, "trials": 3, "audits": 4, "questions": 4,
     "pickers": 5, "inspectors": 4,
     "predictions": 5, "practice": 6, "checkups": 6, "exercises": 7,
 }  # fmt: skip
