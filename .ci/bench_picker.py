@@ -93,7 +93,8 @@ def in_python(model: nn.Module, x: torch.Tensor) -> dict[str, float]:
 
 
 def on_a_page(browser, model: nn.Module) -> dict[str, float]:
-    script = (STATIC / "picker.js").read_text("utf8").replace("export default { render };", "")
+    script = "".join((STATIC / name).read_text("utf8") for name in ("tree.js", "picker.js"))
+    script = script.replace("export default { render };", "")
     html = PAGE.replace("CSS", (STATIC / "picker.css").read_text("utf8")).replace("SCRIPT", script)
     sent = json.dumps(fl.LayerPicker(model).tree)
     firsts, works, paints = [], [], []

@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 # call -> the room it lives in
 _CALLS = {
     "LayerPicker": "pickers",
+    "ModeInspector": "inspectors",
     "NeverRan": "absences",
     "UnknownName": "selectors",
     "audit": "audits",

@@ -44,7 +44,7 @@ class LayerPicker(anywidget.AnyWidget):
         UnknownName: (on setting) the model has no such submodule; nothing changes.
     """
 
-    _esm = _STATIC / "picker.js"
+    _esm = "\n".join((_STATIC / name).read_text("utf8") for name in ("tree.js", "picker.js"))
     _css = _STATIC / "picker.css"
     _ipython_display_ = None  # ipywidgets 7 would show the widget alone, without the static faces
 

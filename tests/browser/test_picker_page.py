@@ -90,7 +90,9 @@ def show(page: Page):
             kinds = {"": "text/html", "picker.js": "text/javascript", "picker.css": "text/css"}
             if name not in kinds:
                 return route.fulfill(status=404)
-            body = (STATIC / name).read_text("utf8") if name else PAGE.replace("TRAITS", json.dumps(start | traits))
+            files = {"picker.js": ["tree.js", "picker.js"]}.get(name, [name])
+            body = "".join((STATIC / file).read_text("utf8") for file in files) if name else ""
+            body = body or PAGE.replace("TRAITS", json.dumps(start | traits))
             return route.fulfill(body=body, content_type=f"{kinds[name]}; charset=utf-8")
 
         page.set_default_timeout(10_000)
@@ -338,7 +340,7 @@ def test_a_kernel_that_has_gone_is_told_of(show, page):
     page.evaluate("window.gone = true")
     root.get_by_role("treeitem", name="head").click()
     expect(root.locator(".featlab-wait")).to_have_text(
-        "The kernel does not know this picker any more: run this cell again."
+        "The kernel does not know this widget any more: run this cell again."
     )
     assert page.complaints == []
 
