@@ -98,6 +98,10 @@ class Inspection:
             for name in finding.where or ("",):
                 by_name.setdefault(self._row_name(name), []).append(finding)
         self.found = [by_name.get(name, []) for name in self.names]
+        self.below = [0] * len(self.names)  # rows below that have a finding of their own
+        for row in reversed(rows):
+            if (above := parents[row]) is not None:
+                self.below[above] += self.below[row] + bool(self.found[row])
 
     def _row_name(self, name: str) -> str:
         """Return the submodule that a finding's place belongs to: itself, or the one that holds the parameter."""
@@ -179,10 +183,12 @@ class Inspection:
         return set(self.switched(False)) if self.extractor is not None else set()
 
     def finding(self, row: int) -> str:
-        """Return the worst finding of a row, or "✎ changed" where something changed."""
+        """Return the worst finding of a row, how many rows below have one, or that something changed."""
         if self.found[row]:
             worst = self.found[row][0]
             return f"{_SIGNS[worst.severity]} {worst.code}"
+        if self.below[row]:
+            return f"▾ {self.below[row]} below"
         return "✎ changed" if self.names[row] in self.before else ""
 
     def _flags(self, row: int) -> int:

@@ -57,7 +57,8 @@ def test_each_row_tells_mode_what_learns_and_what_is_wrong():
     }
     assert column(inspector, "learns") == learns
     found = {name: text for name, text in column(inspector, "findings").items() if text}
-    assert found == {"body.1": "▲ frozen-statistics-move", "body.2": "▲ frozen-dropout-active"}
+    own = {"body.1": "▲ frozen-statistics-move", "body.2": "▲ frozen-dropout-active"}
+    assert found == {"": "▾ 2 below", "body": "▾ 2 below", **own}
     assert "frozen-statistics-move" in inspector.tree["title"] and inspector.findings.codes == list(
         dict.fromkeys(inspector.findings.codes)
     )
