@@ -11,14 +11,19 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from featlab import samples
+from featlab.networks import DigitsNet
 
 TRAINING = {"seed": 1, "epochs": 12, "batch_size": 64, "optimizer": "AdamW", "max_lr": 0.01, "weight_decay": 1e-4}
 
 
-def train(images: Tensor, labels: Tensor) -> nn.Module:
+# file -> how many digits it reads, from 0 on
+NETS = {"digits_net": 10, "low_digits_net": 5}
+
+
+def train(images: Tensor, labels: Tensor, classes: int) -> nn.Module:
     """Return a DigitsNet trained with a one-cycle learning rate; each epoch drops its last, smaller batch."""
     torch.manual_seed(TRAINING["seed"])
-    model = samples.digits_net(pretrained=False)
+    model = DigitsNet(classes)
     optimizer = torch.optim.AdamW(model.parameters(), TRAINING["max_lr"], weight_decay=TRAINING["weight_decay"])
     batches = len(labels) // TRAINING["batch_size"]
     steps = TRAINING["epochs"] * batches
@@ -32,33 +37,38 @@ def train(images: Tensor, labels: Tensor) -> nn.Module:
     return model.eval()
 
 
-def store(folder: Path) -> str:
-    """Train, write digits_net.safetensors and its card into `folder`, and say in a sentence how well it does."""
+def store(folder: Path) -> list[str]:
+    """Train each net, write its weights and its card into `folder`, and say in a sentence how well it does."""
     # one thread: the order of sums, and so every bit, does not depend on the number of cores
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [_store(folder, name, classes) for name, classes in NETS.items()]
 
-    digits = samples.digits()
-    model = train(*digits.train)
+
+def _store(folder: Path, name: str, classes: int) -> str:
+    split = samples.digits()
+    (images, labels), test = ((part.images[part.labels < classes], part.labels[part.labels < classes]) for part in split)
+    model = train(images, labels, classes)
     with torch.no_grad():
-        correct = (model(digits.test.images).argmax(1) == digits.test.labels).sum().item()
+        correct = (model(test[0]).argmax(1) == test[1]).sum().item()
     content = save(model.state_dict())
     card = {
-        "what": "samples.DigitsNet, trained on samples.digits().train by .ci/weights.py",
-        "test_accuracy": round(correct / len(digits.test.labels), 4),
+        "what": f"a DigitsNet of {classes} classes, trained on digits 0 to {classes - 1} of samples.digits().train "
+        "by .ci/weights.py",
+        "test_accuracy": round(correct / len(test[1]), 4),
         "test_correct": correct,
-        "test_images": len(digits.test.labels),
+        "test_images": len(test[1]),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "training": TRAINING,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "digits_net.safetensors").write_bytes(content)
-    (folder / "digits_net.json").write_text(json.dumps(card, indent=2) + "\n", "utf-8")
-    return f"digits_net: {correct} of {card['test_images']} test digits right ({card['test_accuracy']:.1%})"
+    (folder / f"{name}.safetensors").write_bytes(content)
+    (folder / f"{name}.json").write_text(json.dumps(card, indent=2) + "\n", "utf-8")
+    return f"{name}: {correct} of {card['test_images']} test digits right ({card['test_accuracy']:.1%})"
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=Path(samples.__file__).with_name("weights"))
-    print(store(parser.parse_args().folder))
+    print(*store(parser.parse_args().folder), sep="\n")

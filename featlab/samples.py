@@ -109,6 +109,18 @@ def digits_net(*, pretrained: bool = True, device: str = "cpu") -> DigitsNet:
     return _filled(DigitsNet, _stored("digits_net"), where).eval()
 
 
+def low_digits_net(*, device: str = "cpu") -> DigitsNet:
+    """Return a digits network that was trained on the digits 0 to 4 only, in eval mode: a start for other tasks.
+
+    It has five logits. No random generator is moved. Its card is featlab/weights/low_digits_net.json.
+
+    Raises:
+        NotAvailable: the stored weights are missing or damaged.
+    """
+    where = _device(device)
+    return _filled(functools.partial(DigitsNet, 5), _stored("low_digits_net"), where).eval()
+
+
 def _filled(build: Callable[[], nn.Module], tensors: dict[str, Tensor], where: torch.device) -> nn.Module:
     """Return build() holding copies of `tensors`, without drawing the random start that they would replace."""
     with torch.device("meta"):  # initialisation on meta tensors moves no random generator
