@@ -38,7 +38,7 @@ def _epoch(model: nn.Module, optimizer: torch.optim.Optimizer, *, to_none: bool 
 
 def _unmoved(before: dict, after: dict, prefix: str | tuple[str, ...], given: str) -> None:
     hints = {
-        "parameters": "An optimizer moves what has a gradient. Did every parameter get requires_grad=False, and lose its .grad?",
+        "parameters": "An optimizer moves what has a gradient. Does none require grad, and has each lost its .grad?",
         "buffers": "Running statistics move in train mode, whatever requires_grad says.",
     }
     for kind, hint in hints.items():
@@ -64,8 +64,13 @@ def hold_still(answer) -> str:
     model.forward = lambda x: model["head"](model["backbone"](x))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.01)
     before = model_state(model)
-    for _ in range(2):
-        _epoch(model, optimizer)
+    try:
+        for _ in range(2):
+            _epoch(model, optimizer)
+    except TypeError as error:
+        raise Wrong(
+            f"model.train() raised TypeError: {error}. A parent calls child.train(mode) with its mode."
+        ) from error
     after = model_state(model)
     _unmoved(before, after, "backbone", "After two epochs of a loop that calls model.train(),")
     if wrong := [name for name, part in model["backbone"].named_modules() if part.training]:
