@@ -28,7 +28,7 @@ NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.
 unexport PYTHONDONTWRITEBYTECODE
 
 .NOTPARALLEL:
-.PHONY: help lab test notebooks claims workshop site lint bench sweep weights pictures wheelhouse test-twice address clean
+.PHONY: help lab test notebooks claims workshop site lint bench sweep recipes weights pictures wheelhouse test-twice address clean
 
 help:  ## show this
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -81,6 +81,10 @@ bench:  ## measure featlab's calls beside the limit and the peers, and what a le
 sweep:  ## hold features against torch.fx on all of torchvision's models (a quarter of an hour)
 	$(INSTALL) test
 	@$(RUN) .ci/sweep.py
+
+recipes:  ## run the README's recipes against Lightning and Hugging Face's Trainer
+	$(INSTALL) bench
+	@$(RUN) .ci/recipes.py
 
 weights:  ## train the small weights in featlab/weights from scratch
 	$(INSTALL) test

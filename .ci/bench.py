@@ -3,6 +3,7 @@
 Each round times every contender once, in a new order, and a ratio is the median over rounds of time / time of the base.
 """
 
+import copy
 import random
 import statistics
 import subprocess
@@ -118,6 +119,52 @@ def overhead() -> None:
     print(Table(rows, caption="\noverhead"))
 
 
+def blocks(count: int) -> nn.Module:
+    """Return a model of about so many modules, a third of them norms."""
+    return nn.Sequential(*(torchvision.models.resnet.BasicBlock(4, 4) for _ in range(count // 6)))
+
+
+def judging() -> None:
+    """Print what an audit and a watch cost, beside the summaries of Lightning and torchinfo and a copy of the state."""
+    rows = []
+    for name, model in {
+        "1,000 modules": blocks(1_000),
+        "10,000 modules": blocks(10_000),
+        "resnet18, 11.7 M parameters": torchvision.models.resnet18(),
+        "vit_b_16, 86.6 M parameters": torchvision.models.vit_b_16(),
+    }.items():
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+        def watched(model=model, optimizer=optimizer):
+            with fl.watch(model, optimizer=optimizer):
+                pass
+
+        ways = {
+            "fl.audit": lambda model=model, optimizer=optimizer: fl.audit(model, optimizer=optimizer),
+            "fl.watch, nothing changed": watched,
+            "copy.deepcopy(state_dict)": lambda model=model: copy.deepcopy(model.state_dict()),
+            **summaries(model),
+        }
+        found = {row["way"]: row["ms"] for row in paired(ways, "fl.audit", rounds=5)}
+        rows.append({"ms": name} | found)
+    print(Table(rows, caption="\njudging a model"))
+
+
+def summaries(model: nn.Module) -> dict[str, Callable]:
+    """Return what others tell of a model without running it, those that are installed."""
+    try:
+        import lightning.pytorch as pl
+        import torchinfo
+    except ImportError:
+        return {}
+    module = pl.LightningModule()
+    module.model = model
+    return {
+        "Lightning's summary": lambda: pl.utilities.model_summary.ModelSummary(module, max_depth=-1),
+        "torchinfo": lambda: torchinfo.summary(model, verbose=0, depth=99),
+    }
+
+
 def waits() -> None:
     """Print what a learner waits for, each in a process of its own, the best of five."""
     lines = {
@@ -141,4 +188,5 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")
     layers_of_resnet18()
     overhead()
+    judging()
     waits()

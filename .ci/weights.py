@@ -48,7 +48,9 @@ def store(folder: Path) -> list[str]:
 
 def _store(folder: Path, name: str, classes: int) -> str:
     split = samples.digits()
-    (images, labels), test = ((part.images[part.labels < classes], part.labels[part.labels < classes]) for part in split)
+    (images, labels), test = (
+        (part.images[part.labels < classes], part.labels[part.labels < classes]) for part in split
+    )
     model = train(images, labels, classes)
     with torch.no_grad():
         correct = (model(test[0]).argmax(1) == test[1]).sum().item()

@@ -128,17 +128,19 @@ class Scene:
             place = Place(name, module, above)
             places.append(place)
             known.add(id(module))
-            prefix, own, family = f"{name}." if name else "", vars(module), _family(type(module))
+            prefix, own, kind = f"{name}." if name else "", vars(module), type(module)
+            family, learns, frozen, numbers = _family(kind), 0, 0, 0
             for key, parameter in module._parameters.items():
                 if parameter is not None:
-                    if id(parameter) not in parameters:
-                        parameters[id(parameter)] = (prefix + key, parameter)
+                    which = id(parameter)
+                    if which not in parameters:
+                        parameters[which] = (prefix + key, parameter)
                     if parameter.requires_grad:
-                        place.learns += 1
+                        learns += 1
                     else:
-                        place.frozen += 1
+                        frozen += 1
                     if type(parameter) is nn.Parameter or not is_lazy(parameter):
-                        place.numbers += parameter.numel()
+                        numbers += parameter.numel()
             if family == "norm":
                 if module._buffers.get("running_mean") is not None:
                     self.norms.append(place)
@@ -147,16 +149,16 @@ class Scene:
                     self.bare.append(place)
             elif family == "drops" and drops(module):
                 self.droppers.append(place)
-            if len(own) != usual.get(type(module)):
+            if len(own) != usual.get(kind):
                 self._note(place, own)
             training = own.get("training")
             modes.add(training)
-            if type(training) is not bool or type(module).train is not _TRAIN:
+            if type(training) is not bool or kind.train is not _TRAIN:
                 self.switches.append(place)
             if len(module._forward_hooks) > 1 or len(module._forward_pre_hooks) > 1 or len(module._backward_hooks) > 1:
                 self.hooked.append(place)
             children = module._modules
-            if not children and (place.learns or place.frozen):
+            if not children and (learns or frozen):
                 leaves.append(place)
                 if family != "norm":
                     last = place
@@ -167,9 +169,10 @@ class Scene:
                     self.again.setdefault(id(child), []).append(prefix + key)
                     continue
                 below = visit(prefix + key, child, place)
-                place.learns += below.learns
-                place.frozen += below.frozen
-                place.numbers += below.numbers
+                learns += below.learns
+                frozen += below.frozen
+                numbers += below.numbers
+            place.learns, place.frozen, place.numbers = learns, frozen, numbers
             return place
 
         visit("", self.model, None)
