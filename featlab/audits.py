@@ -183,11 +183,14 @@ def eval_inside_train(scene: Scene) -> Iterator[Found]:
         if any(one.learns and not one.module.training for one in scene.around(place)):
             wrong.append(place)
     if wrong:
-        top = [around.name for around in wrong[0].path() if around.module.training][0]
-        said = (
-            f"{_count(len(wrong), 'layer')} in eval, with layers that learn, inside {top or 'a model'} in train mode."
-        )
-        yield _names(wrong), said, f"{_get(top)}.train()"
+        parts = (next(around.name for around in place.path() if around.module.training) for place in wrong)
+        tops = list(dict.fromkeys(parts))
+        inside = tops[0] or "a model"
+        said = f"{_count(len(wrong), 'layer')} in eval, with layers that learn, inside {inside} in train mode."
+        if "" in tops or len(tops) > 4:
+            yield _names(wrong), said, "model.train()"
+        else:
+            yield _names(wrong), said, f"for name in {tops}: model.get_submodule(name).train()"
 
 
 # ---- norms

@@ -266,6 +266,15 @@ def half() -> nn.Module:
     return model
 
 
+def halves() -> nn.Module:
+    """Switch the layers of two blocks, and not the blocks, as an extractor's eval() does."""
+    model = nn.Sequential(*(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)) for _ in range(2))).train()
+    for block in model:
+        for layer in block:
+            layer.eval()
+    return model
+
+
 def untracked() -> nn.Module:
     return nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2, track_running_stats=False)).eval()
 
@@ -289,7 +298,7 @@ def leftover() -> tuple[nn.Module, torch.optim.Optimizer]:
     return model, optimizer
 
 
-SICK = [frozen, attribute, listed, lost, keras, mixed, half, untracked, shared, hooked, never_moving, shadowed]
+SICK = [frozen, attribute, listed, lost, keras, mixed, half, halves, untracked, shared, hooked, never_moving, shadowed]
 
 
 @pytest.mark.parametrize("build", [*SICK, forgotten, leftover])
