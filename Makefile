@@ -19,8 +19,9 @@ LAB := --ServerApp.ip=127.0.0.1 --ServerApp.root_dir="$(CURDIR)" --LabApp.defaul
        --LabApp.app_settings_dir="$(CURDIR)/.ci/jupyterlab" --LabApp.workspaces_dir="$(CURDIR)/.venv/share/workspaces" \
        $(if $(filter 0,$(shell id -u)),--allow-root)
 
-# without DEVICE=cuda the tests are the CPU's on every machine
-ON := FEATLAB_DEVICE=$(or $(DEVICE),cpu) $(if $(filter-out cuda%,$(or $(DEVICE),cpu)),CUDA_VISIBLE_DEVICES="")
+# without DEVICE=cuda the tests are the CPU's on every machine; one thread each, because several that share few cores
+# wait for each other most of the time
+ON := OMP_NUM_THREADS=1 FEATLAB_DEVICE=$(or $(DEVICE),cpu) $(if $(filter-out cuda%,$(or $(DEVICE),cpu)),CUDA_VISIBLE_DEVICES="")
 PYTEST := $(RUN) -m pytest -n $(JOBS) --dist loadfile
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout=$(CELL_TIMEOUT)
 
