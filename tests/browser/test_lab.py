@@ -89,10 +89,10 @@ def test_the_first_lesson_shows_an_accuracy_and_that_widgets_work(lesson: Notebo
     expect(lesson.page.get_by_text("widgets: OK")).to_be_visible()
 
 
-def test_an_exercise_left_blank_says_so(lesson: Notebook):
+def test_an_exercise_left_as_it_is_says_so(lesson: Notebook):
     for number, cell in enumerate(lesson.cells):
         if cell["cell_type"] == "code" and "practice.check(" in "".join(cell["source"]):
-            assert "not tried yet" in lesson.text(number), cell["id"]
+            assert re.search("not (tried )?yet", lesson.text(number)), cell["id"]
 
 
 # ---- one question
