@@ -91,6 +91,9 @@ def _gather(source: Path) -> None:
 def _for_reading(nb: NotebookNode) -> NotebookNode:
     """Leave out cells for live use only, and give every picture the words below it as its alt text."""
     nb.cells = [cell for cell in nb.cells if not _ONLY_LIVE & set(tags(cell))]
+    for cell in nb.cells:
+        if cell.cell_type == "markdown":  # beside the lessons here; one folder up for a learner's copies
+            cell.source = cell.source.replace("](../notebooks/", "](")
     for cell, below in zip(nb.cells, nb.cells[1:], strict=False):
         if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
             words = [part for part in below.source.split("\n\n") if not part.startswith("#")]
