@@ -12,7 +12,7 @@ import featlab
 HOUSE = Path(featlab.__file__).parent
 # a room may import rooms of lower floors only
 FLOORS = {
-    "tables": 0, "selectors": 0, "structures": 0, "faces": 0, "records": 0, "downloads": 0, "networks": 0,
+    "tables": 0, "selectors": 0, "structures": 0, "faces": 0, "records": 0, "downloads": 0, "networks": 0, "graphs": 0,
     "states": 1, "memory": 1, "samples": 1, "figures": 2, "absences": 1, "switches": 1, "activations": 2,
     "looks": 1, "outlines": 1, "summaries": 1, "panels": 2, "extractors": 3, "onlookers": 3, "trees": 4,
     "differences": 0, "snapshots": 2, "comparisons": 3, "changes": 4, "verdicts": 2,

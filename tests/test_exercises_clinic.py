@@ -1,21 +1,14 @@
-"""Lesson 08's patients: every sick script is told its symptom, every solution is accepted, half a mend is refused."""
+"""Lesson 08's patients: every sick script is told its symptom, half a mend is refused."""
 # ruff: noqa: E501 - one line of the table is one wrong answer
 
-import copy
-import json
-import re
-from pathlib import Path
 
+import folded
 import pytest
-import torch
-import torch.nn.functional as F
-from torch import nn
 
-import featlab as fl
-from featlab import exercises, practice
+from featlab import exercises
 
 LESSON = "08_clinic"
-CELLS = json.loads(Path(__file__).parents[1].joinpath("notebooks", f"{LESSON}.ipynb").read_text("utf-8"))["cells"]
+kernel = folded.kernel(LESSON)
 # patient -> what the check says of the script as it was reported
 SYMPTOMS = {
     "train_head": "18 buffers moved that had to stay",
@@ -31,55 +24,19 @@ SYMPTOMS = {
 }
 
 
-def cell(tag: str) -> str:
-    (found,) = [c for c in CELLS if tag in c["metadata"].get("tags", [])]
-    return "".join(found["source"])
-
-
-def sick(name: str) -> str:
-    return cell(f"exercise:{name}").rpartition("practice.check(")[0]
-
-
-def mended(name: str) -> str:
-    return re.search(r"```python\n(.*?)```", cell(f"solution:{name}"), re.S)[1]
-
-
-def checked(name: str, source: str):
-    """Run a cell with this source and return the check's verdict."""
-    names = {"copy": copy, "torch": torch, "F": F, "nn": nn, "fl": fl}
-    exec(source, names)
-    answer = re.search(r"practice\.check\(\"\w+\", (\w+)\)", cell(f"exercise:{name}"))[1]
-    return practice.check(name, names[answer])
-
-
-@pytest.fixture(autouse=True)
-def kernel(monkeypatch, tmp_path):
-    monkeypatch.setattr(practice, "_lessons", {})
-    monkeypatch.chdir(tmp_path)
-    practice.begin(LESSON)
-
-
 def test_the_lesson_has_at_least_ten_patients_each_with_a_report():
     assert {exercise.name for exercise in exercises.of_lesson(LESSON)} == set(SYMPTOMS)
-    tasks = [source for c in CELLS if (source := "".join(c["source"])).startswith("### Patient")]
+    tasks = [source for c in folded.cells(LESSON) if (source := "".join(c["source"])).startswith("### Patient")]
     assert len(tasks) == len(SYMPTOMS) >= 10
     assert all("https://github.com/" in task for task in tasks)
 
 
 @pytest.mark.parametrize("name", SYMPTOMS)
 def test_the_sick_script_is_short_runs_to_its_end_and_is_told_its_symptom(name):
-    assert len(sick(name).splitlines()) < 25
-    verdict = checked(name, sick(name))
+    assert len(folded.blank(LESSON, name).splitlines()) < 25
+    verdict = folded.checked(LESSON, name, folded.blank(LESSON, name))
     assert not verdict and verdict.status == "not yet"
     assert SYMPTOMS[name] in verdict.message
-
-
-@pytest.mark.parametrize("name", SYMPTOMS)
-def test_the_folded_solution_is_accepted_twice_in_a_row(name):
-    for _ in range(2):
-        verdict = checked(name, mended(name))
-        assert verdict, verdict.message
-        assert verdict.message
 
 
 FREEZE = "    for part in (net.stem, net.block1, net.block2):\n        fl.freeze(part)\n"
@@ -168,7 +125,7 @@ HALF = [
 
 @pytest.mark.parametrize(("name", "old", "new", "said"), HALF, ids=[f"{name}-{n}" for n, (name, *_) in enumerate(HALF)])
 def test_half_a_mend_is_told_what_is_still_wrong(name, old, new, said):
-    source = mended(name)
+    source = folded.solution(LESSON, name)
     assert old in source
-    verdict = checked(name, source.replace(old, new))
+    verdict = folded.checked(LESSON, name, source.replace(old, new))
     assert said in f"{verdict.status}: {verdict.message}"

@@ -1,6 +1,7 @@
 """The checks of the lessons' exercises: one module a topic, found by the exercise's name."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import iter_modules
@@ -8,7 +9,7 @@ from typing import NamedTuple
 
 from featlab.verdicts import Wrong, describe
 
-__all__ = ["Exercise", "Wrong", "describe", "exercise", "find", "of_lesson"]
+__all__ = ["Exercise", "Wrong", "describe", "exercise", "find", "of_lesson", "with_block"]
 
 
 class Exercise(NamedTuple):
@@ -58,3 +59,13 @@ def find(name: str) -> Exercise:
 def of_lesson(lesson: str) -> list[Exercise]:
     """Return a lesson's exercises, in the order of their modules."""
     return [known for known in _load().values() if known.lesson == lesson]
+
+
+def with_block(given, call: str) -> AbstractContextManager:
+    """Return what a call of the learner's gave, if it can stand behind `with`; raise `Wrong` if it cannot."""
+    if getattr(given, "gen", given) is None:
+        raise Wrong(f"The function behind {call} has no `yield`: that is where the block runs.")
+    if isinstance(given, AbstractContextManager):
+        return given
+    why = "With `yield` in it and @contextmanager above it, the function can stand behind `with`."
+    raise Wrong(f"{call} gave {describe(given)}. {why}")

@@ -2,12 +2,11 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
-from featlab.exercises import Wrong, describe, exercise
+from featlab.exercises import Wrong, describe, exercise, with_block
 from featlab.exercises.hooks import LESSON, as_found, maze, run
 from featlab.states import model_state
 
@@ -111,11 +110,7 @@ def my_capture(answer) -> str:
 
 
 def _captured(answer, model: nn.Module, names: list[str], x: Tensor) -> dict:
-    manager = answer(model, list(names))
-    if not isinstance(manager, AbstractContextManager):
-        why = "With `yield` in it and @contextmanager above it, the function can stand behind `with`."
-        raise Wrong(f"my_capture(model, {names}) gave {describe(manager)}. {why}")
-    with manager as seen:
+    with with_block(answer(model, list(names)), f"my_capture(model, {names})") as seen:
         run(model, x, f"With {names}")
     if not isinstance(seen, dict):
         raise Wrong(f"The block got {describe(seen)}; `yield` the dict that the hooks fill.")

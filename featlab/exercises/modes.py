@@ -2,12 +2,11 @@
 
 import copy
 from collections import OrderedDict
-from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
 
-from featlab.exercises import Wrong, describe, exercise
+from featlab.exercises import Wrong, describe, exercise, with_block
 from featlab.networks import DigitsNet
 from featlab.states import changed, model_state
 
@@ -204,10 +203,7 @@ def keeping_modes(answer) -> str:
         model.net.stem.training = False  # its parts stay in train
         model.held.training = False
         flags, before = {m: m.training for m in model.modules()}, model_state(model.net)
-        manager = answer(model)
-        if not isinstance(manager, AbstractContextManager):
-            why = "With `yield` in it and @contextmanager above it, the function can stand behind `with`."
-            raise Wrong(f"keeping_modes(model) gave {describe(manager)}. {why}")
+        manager = with_block(answer(model), "keeping_modes(model)")
         new = nn.Dropout(0.1)
         try:
             with manager:
