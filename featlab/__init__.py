@@ -23,7 +23,7 @@ _CALLS = {
     "unfreeze": "switches",
     "watch": "changes",
 }
-_ROOMS = ("checkups", "figures", "graphs", "memory", "practice", "samples", "tables")
+_ROOMS = ("checkups", "dials", "figures", "graphs", "memory", "practice", "samples", "signals", "tables")
 
 __all__ = [*_CALLS, *_ROOMS]
 

@@ -17,10 +17,10 @@ FLOORS = {
     "looks": 1, "outlines": 1, "summaries": 1, "panels": 2, "extractors": 3, "onlookers": 3, "trees": 4,
     "differences": 0, "snapshots": 2, "comparisons": 3, "changes": 4, "verdicts": 2,
     "findings": 1, "overrides": 2, "scenes": 2, "trials": 3, "audits": 4, "questions": 4,
-    "pickers": 5, "inspections": 5, "inspectors": 6,
+    "signals": 3, "dials": 0, "pickers": 5, "inspections": 5, "inspectors": 6,
     "predictions": 5, "practice": 6, "checkups": 6, "exercises": 7,
 }  # fmt: skip
-WIDGET_ROOMS = {"questions", "pickers", "inspectors"}
+WIDGET_ROOMS = {"questions", "pickers", "inspectors", "dials"}
 
 
 def rooms() -> list[Path]:
