@@ -7,7 +7,10 @@ from .selectors import holds
 
 
 class NeverRan(KeyError):
-    """A submodule that was asked for was not called."""
+    """A submodule that was asked for was not called.
+
+    Claims: H10.
+    """
 
     __str__ = Exception.__str__  # a KeyError would show its message in quotes
 

@@ -96,6 +96,8 @@ def capture(
     Raises:
         UnknownName: the selector fits no submodule.
         NeverRan: (from `seen[name]`) the submodule was not called.
+
+    Claims: H5, H6, H7, H13.
     """
     groups = _resolve(model, selector)
     seen = Seen(model)
@@ -137,6 +139,8 @@ def features(
     Raises:
         UnknownName: the selector fits no submodule.
         NeverRan: the forward ended without calling one of them.
+
+    Claims: H10, H11, X4.
     """
     args, kwargs = arguments(x)
     return run_features(model, args, kwargs, selector, mode=mode, copy=copy)

@@ -57,6 +57,8 @@ def audit(model: nn.Module, *, optimizer: Optimizer | list[Optimizer] | None = N
     Raises:
         TypeError: optimizer is no torch.optim.Optimizer.
         ValueError: the model raises on x.
+
+    Claims: F1, F9, M10, M12, W8.
     """
     check_module(model)
     optimizers = _optimizers(optimizer)

@@ -76,6 +76,8 @@ def watch(model: nn.Module, *, optimizer: Optimizer | None = None, exact: bool =
     Values are compared themselves, so `.data` edits and fused optimizers do not go unseen. A submodule or tensor that
     the model holds under several names is told under its first, except in `modules`. Gradients and plain attributes,
     such as a Dropout's `p`, are not watched.
+
+    Claims: M4, M8, X9.
     """
     check_module(model)
     if optimizer is not None and not (hasattr(optimizer, "param_groups") and hasattr(optimizer, "state")):

@@ -63,6 +63,8 @@ def extractor(model: nn.Module, selector: Selector, *, way: str = "hook", mode: 
     Raises:
         UnknownName: the selector fits no submodule.
         ValueError: the way is unknown, or cannot give what was asked; the message says why.
+
+    Claims: X1, X2, X3, X8, X9.
     """
     if way not in WAYS:
         raise ValueError(f"way is one of {', '.join(WAYS)}; this is {way!r}.")
@@ -162,6 +164,8 @@ def compare_ways(model: nn.Module, x: Any, selector: Selector, *, rounds: int = 
         to call, how many modules of the model it shares, and how many `.eval()` of the extractor would switch.
 
     The model, its statistics and the random numbers are left as they are.
+
+    Claims: X3, X5, X6, X10.
     """
     asked = names(model, selector)
     with looking(model):

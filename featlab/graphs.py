@@ -91,6 +91,8 @@ def draw(tensor: Tensor, **names: Tensor):
 
     Returns:
         A matplotlib figure of at most 8 inches' width.
+
+    Claims: G2, G6.
     """
     import matplotlib.pyplot as plt
 

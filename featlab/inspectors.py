@@ -40,6 +40,8 @@ class ModeInspector(anywidget.AnyWidget):
     Raises:
         TypeError: model is no nn.Module, or optimizer no optimizer.
         ValueError: the model raises on x.
+
+    Claims: M4, M5, M6.
     """
 
     _esm = "\n".join((_STATIC / name).read_text("utf8") for name in ("tree.js", "inspector.js"))

@@ -54,6 +54,8 @@ def storages(*mappings: Mapping, **values: Tensor | np.ndarray) -> Storages:
     Raises:
         TypeError: a value is neither a tensor nor an array, or came without a name.
         ValueError: one name was given twice.
+
+    Claims: T3, T4, T5, T8.
     """
     named = _named(mappings, values)
     rows = [_describe(name, value) for name, value in named.items()]

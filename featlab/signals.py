@@ -54,6 +54,8 @@ def measure(model: nn.Module, x: Tensor, labels: Tensor) -> Signals:
 
     Raises:
         ValueError: fewer than two samples, no layer with a weight of two axes ran, or the loss reaches none of them.
+
+    Claims: W3, W4, W5.
     """
     if len(x) < 2:
         raise ValueError(f"A batch of {len(x)} has no spread: give two samples or more.")

@@ -40,7 +40,10 @@ class Modes(Mapping):
 
 
 def modes(model: nn.Module) -> Modes:
-    """Return the mode of the model ("") and of each submodule, each by its own flag."""
+    """Return the mode of the model ("") and of each submodule, each by its own flag.
+
+    Claims: M1, M6, M11.
+    """
     check_module(model)
     return Modes({name: "train" if module.training else "eval" for name, module in model.named_modules()})
 
@@ -50,6 +53,8 @@ def evaluating(model: nn.Module):
     """Run the block with every submodule in eval mode; afterwards each has its own flag back.
 
     Sets the flags themselves and calls neither `train` nor `eval`, which a model may have overridden.
+
+    Claims: M11.
     """
     check_module(model)
     found = [(module, module.training) for module in model.modules()]
@@ -79,6 +84,8 @@ def freeze(module: nn.Module) -> nn.Module:
 
     Raises:
         TypeError: a part of it is TorchScript, whose modules cannot carry the mark.
+
+    Claims: F1, F4, F7, F9, M10.
     """
     check_module(module)
     for name, submodule in module.named_modules():

@@ -45,7 +45,7 @@ WRONG = [
     ("quietly", "    finally:\n", "    except BaseException:\n        pass\n    finally:\n", "you hid it"),
     ("quietly", "    finally:\n", "    except Exception:\n        torch.set_grad_enabled(before)\n        raise\n    else:\n", "after a KeyboardInterrupt"),
     ("quietly", "@contextmanager\n", "", "can stand behind `with`"),
-    ("quietly", "        yield\n", "        pass\n", "has no `yield`"),
+    ("quietly", "        yield\n", "        pass\n", "but no `yield`"),
 ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The table of claims quotes the stored runs, and a workshop's learners get no solution."""
 
 import claims
+import lint
 import pytest
 import workshops
 from files import LessonFailed
@@ -8,6 +9,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from scratch_lessons import cell, prose, scratch_lesson
 
+import featlab as fl
 import notebooks
 
 LISTED = {"scratch": {"S1": {"claim": "`sorted` works_in place | always", "verdict": "false"}}}
@@ -35,12 +37,20 @@ def row(nb: NotebookNode, folder) -> str:
 def test_the_table_quotes_what_the_claim_s_cell_printed_and_links_the_lesson(tmp_path):
     nb = lesson_that_prints("4 numbers\nS1, sorted works in place: false.\nIt returns a list.\n")
     said = "sorted works in place: false. It returns a list."
-    assert row(nb, tmp_path) == rf"| S1 | \`sorted\` works\_in place \| always | **false** | {said} |"
+    assert row(nb, tmp_path) == rf"| S1 | \`sorted\` works\_in place \| always | **false** | {said} |  |"
     assert "## [09 · Scratch](scratch.ipynb)" in claims.table(LISTED, tmp_path)
 
 
 def test_a_claim_about_a_device_that_is_not_there_has_no_verdict(tmp_path):
     assert "| not run here |" in row(lesson_that_prints("S1: NOT RUN on a GPU.\n"), tmp_path)
+
+
+def test_the_calls_that_name_a_claim_stand_beside_it_and_name_no_other():
+    listed = {name for lesson in lint.read_claims().values() for name in lesson}
+    explained = claims.calls()
+    assert set(explained) <= listed
+    assert explained["H6"] == ["fl.capture"] and explained["G2"] == ["fl.graphs.draw"]
+    assert "Claims: H5, H6" in fl.capture.__doc__
 
 
 @pytest.mark.parametrize("printed", ["", "S1, it is true.\n", "false\n", "S11, it is false.\n", "S1, falsely.\n"])

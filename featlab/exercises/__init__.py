@@ -64,7 +64,7 @@ def of_lesson(lesson: str) -> list[Exercise]:
 def with_block(given, call: str) -> AbstractContextManager:
     """Return what a call of the learner's gave, if it can stand behind `with`; raise `Wrong` if it cannot."""
     if getattr(given, "gen", given) is None:
-        raise Wrong(f"The function behind {call} has no `yield`: that is where the block runs.")
+        raise Wrong(f"{call} has @contextmanager above it, but no `yield` in it: that is where the block runs.")
     if isinstance(given, AbstractContextManager):
         return given
     why = "With `yield` in it and @contextmanager above it, the function can stand behind `with`."
