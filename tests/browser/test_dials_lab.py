@@ -18,7 +18,10 @@ def show(depth, gain):
     for layer in net[::2]:
         nn.init.normal_(layer.weight, std=gain)
     return fl.signals.draw({"net": fl.signals.measure(net, x, labels)}), f"{depth} layers, gain {gain}"
-dials = fl.dials.Dials(show, show(5, 1.0), depth=[5, 10, 20], gain=[1.0, 0.5])
+def named(depth, gain, kind):
+    figure, words = show(depth, gain)
+    return figure, f"{kind}: {words}"
+dials = fl.dials.Dials(named, show(5, 1.0), depth=[5, 10, 20], gain=[1.0, 0.5], kind=["one", "two"])
 dials"""
 
 
@@ -27,31 +30,43 @@ def shown(chromium: Browser, lab: Lab) -> Iterator[Notebook]:
     with open_notebook(chromium, lab, write_notebook(lab, "dials", 3), workspace="dials") as notebook:
         notebook.write(1, SETUP)
         notebook.run(1)
-        expect(dial(notebook, "depth")).to_be_visible()
+        expect(dial(notebook, "slider", "depth")).to_be_visible()
         yield notebook
 
 
-def dial(notebook: Notebook, name: str) -> Locator:
-    return notebook.shown(1).get_by_role("combobox", name=name)
+def dial(notebook: Notebook, role: str, name: str) -> Locator:
+    return notebook.shown(1).get_by_role(role, name=name)
+
+
+def says(notebook: Notebook, words: str) -> None:
+    """Wait until the sentence below the picture, and the picture's alt text, are these words."""
+    expect(notebook.shown(1).get_by_role("status")).to_have_text(words)
+    expect(notebook.shown(1).get_by_role("img")).to_have_attribute("alt", words)
 
 
 def test_keys_turn_a_dial_and_touch_no_cell(shown: Notebook):
+    shown.write(2, "dials.turn(depth=5, gain=1.0, kind='one')")
+    shown.run(2)
     before = outline(shown)[0]
-    dial(shown, "depth").focus()
-    for key in ("ArrowDown", "d", "d", "x"):
+    slider = dial(shown, "slider", "depth")
+    slider.focus()
+    for key in ("ArrowRight", "d", "d", "x", "ArrowRight"):
         shown.page.keyboard.press(key)
-    expect(shown.shown(1).get_by_role("status")).to_have_text("10 layers, gain 1.0")
-    expect(shown.shown(1).get_by_role("img")).to_have_attribute("alt", "10 layers, gain 1.0")
+    says(shown, "one: 20 layers, gain 1.0")
+    expect(slider).to_have_attribute("aria-valuetext", "20")
+    dial(shown, "combobox", "kind").select_option("two")
+    says(shown, "two: 20 layers, gain 1.0")
     assert outline(shown)[0] == before
     shown.write(2, "dials.chosen")
     shown.run(2)
-    assert shown.text(2) == "{'depth': 10, 'gain': 1.0}"
+    assert shown.text(2) == "{'depth': 20, 'gain': 1.0, 'kind': 'two'}"
 
 
 def test_code_turns_a_dial_too(shown: Notebook):
-    shown.write(2, "dials['gain'].value = 0.5")
+    shown.write(2, "dials.turn(depth=10, gain=0.5, kind='one')")
     shown.run(2)
-    expect(shown.shown(1).get_by_role("status")).to_contain_text("gain 0.5")
+    says(shown, "one: 10 layers, gain 0.5")
+    expect(dial(shown, "slider", "depth")).to_have_attribute("aria-valuetext", "10")
 
 
 @pytest.mark.parametrize("theme", THEMES)
