@@ -29,7 +29,7 @@ NBVAL := --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.
 unexport PYTHONDONTWRITEBYTECODE
 
 .NOTPARALLEL:
-.PHONY: help lab test notebooks claims workshop site lint bench sweep recipes weights pictures wheelhouse test-twice address clean
+.PHONY: help lab test notebooks claims workshop site lint floor colab bench sweep recipes weights pictures wheelhouse test-twice address clean
 
 help:  ## show this
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +75,20 @@ test-twice:  ## run every cell of every lesson twice, and once more after a rest
 	$(INSTALL) test
 	@$(ON) $(RUN) .ci/lessons.py twice --jobs $(JOBS)
 
+# "torch==2.11.*" for pyproject's torch>=2.11
+FLOOR = $(shell sed -n 's/^  "\(torch\|torchvision\)>=\(.*\)",$$/"\1==\2.*"/p' pyproject.toml)
+
+floor:  ## run lessons and tests with the oldest torch that featlab takes, in an environment of its own, .floor/
+	$(INSTALL) test
+	@test -x .floor/bin/python || $(RUN) -m uv venv --quiet .floor
+	@$(RUN) -m uv pip install --quiet --python .floor/bin/python $(FLOOR) uv -e ".[test]"
+	@$(subst $(RUN),.floor/bin/python,$(ON) $(PYTEST) $(NBVAL) notebooks)
+	@$(subst $(RUN),.floor/bin/python,$(ON) $(PYTEST) tests --ignore tests/browser)
+
+colab:  ## run all lessons as Colab would, with its versions of torch and of the notebook's parts, in .colab/
+	$(INSTALL) test
+	@$(RUN) .ci/colab.py
+
 bench:  ## measure featlab's calls beside the limit and the peers, and what a learner waits for
 	$(INSTALL) bench
 	@$(RUN) .ci/bench.py && $(RUN) .ci/bench_picker.py
@@ -104,5 +118,5 @@ address:  ## show where the repository lives, or write a new address everywhere 
 	@$(RUN) .ci/lessons.py address $(TO)
 
 clean:  ## remove the environment and all caches; my_lessons/ and wheelhouse/ stay
-	@rm -rf .venv .venv.lock .pytest_cache .ruff_cache .hypothesis build dist site workshop *.egg-info
+	@rm -rf .venv .venv.lock .floor .colab .pytest_cache .ruff_cache .hypothesis build dist site workshop *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -53,6 +53,7 @@ class ModeInspector(anywidget.AnyWidget):
     tree = traitlets.Dict().tag(sync=True)
     panel = traitlets.Dict().tag(sync=True)
     heard = traitlets.Int().tag(sync=True)  # how many acts came in, so that the browser knows each was heard
+    _unfollow = None  # where what was given is refused, nothing is followed
 
     def __init__(
         self,
@@ -89,7 +90,8 @@ class ModeInspector(anywidget.AnyWidget):
 
     def close(self) -> None:
         """Stop following the model, and close the widget."""
-        self._unfollow()
+        if self._unfollow is not None:
+            self._unfollow()
         super().close()
 
     def _show(self) -> None:
