@@ -1,8 +1,8 @@
 """Run every lesson as Colab would: its versions, its pip, a kernel without featlab, and the setup cell that fetches it.
 
-The repository's address is answered by this checkout, so what is committed here is what gets installed. Colab's own front
-end and its GPU are not here: this shows that lessons run there, that pip upgrades nothing of Colab's, and that every
-widget has its static faces.
+The repository's address is answered by this checkout, so what is committed here is what gets installed. Colab's own
+front end and its GPU are not here: this shows that lessons run there, that pip upgrades nothing of Colab's, and that
+every widget has its static faces.
 """
 
 import json
