@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from browser.contrasts import pale
 from browser.jupyter import THEMES, Lab, Notebook, in_theme, open_notebook, outline, write_notebook
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 SETUP = "from featlab import practice\npractice.begin('questions')"
@@ -72,10 +73,21 @@ def test_every_widget_of_a_lesson_is_drawn(lesson: Notebook):
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_all_outputs_of_a_lesson_can_be_read(lesson: Notebook, theme: str, shots: Path):
+def test_all_outputs_of_a_lesson_can_be_read_by_all(lesson: Notebook, theme: str, shots: Path):
     with in_theme(lesson, theme):
         lesson.shoot(shots / f"{lesson.name}-{theme}.png")
         assert pale(lesson.page.locator(".jp-Notebook .jp-OutputArea-output")) == []
+        assert barriers(lesson.page) == []
+
+
+def barriers(page: Page) -> list[tuple]:
+    """Return what axe-core counts as serious or worse in the outputs.
+
+    JupyterLab draws a picture without alt text; the lint of lessons asks for a prose cell below it that says the same.
+    """
+    where = ".jp-Notebook .jp-OutputArea-output:not(.jp-RenderedImage)"
+    found = Axe().run(page, context=where).response["violations"]
+    return [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
 
 
 def test_no_output_of_a_lesson_is_cut_off(lesson: Notebook):
