@@ -58,22 +58,30 @@ def with_solutions(nb: NotebookNode) -> NotebookNode:
 
 
 def leaks(learners: NotebookNode, answers: dict[str, str]) -> Iterator[str]:
-    """Say where lines of a solution stand in a learners' lesson."""
+    """Say where a solution stands in a learners' lesson.
+
+    An exercise may start with lines of its solution, as a patient of the clinic does; these give nothing away, but the
+    whole of it does, and so do lines that are the solution's own in any other cell.
+    """
+    blanks = {_name(cell, "exercise"): cell for cell in learners.cells if _name(cell, "exercise")}
+    own = {
+        name: _windows(answer) - (_windows(blanks[name].source) if name in blanks else set())
+        for name, answer in answers.items()
+    }
     for cell in learners.cells:
         if re.search(r"<summary>\s*Solution", cell.source, re.I) or _name(cell, "solution"):
             yield f"cell '{cell.id}' of the learners' copy is a solution"
-        there = _lines(cell.source)
-        windows = {tuple(there[at : at + _ALIKE]) for at in range(len(there))}
+        here = _windows(cell.source)
         for name, answer in answers.items():
-            lines = _lines(answer)
-            size = min(_ALIKE, len(lines))
-            given = {tuple(lines[at : at + size]) for at in range(len(lines) - size + 1)}
-            if size == _ALIKE and given & windows:
+            whole = cell is blanks.get(name) and _windows(answer) and not own[name]
+            if whole or own[name] & here:
                 yield f"cell '{cell.id}' of the learners' copy gives away the solution of {name}"
 
 
-def _lines(source: str) -> list[str]:
-    return [line.strip() for line in source.splitlines() if line.strip()]
+def _windows(source: str) -> set[tuple[str, ...]]:
+    """Return every few lines in a row, without indents and empty lines."""
+    lines = [line.strip() for line in source.splitlines() if line.strip()]
+    return {tuple(lines[at : at + _ALIKE]) for at in range(len(lines) - _ALIKE + 1)}
 
 
 def _name(cell: NotebookNode, kind: str) -> str | None:

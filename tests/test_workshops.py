@@ -4,9 +4,9 @@ import claims
 import lint
 import pytest
 import workshops
-from files import LessonFailed
+from files import LESSONS, LessonFailed
 from nbformat import NotebookNode
-from nbformat.v4 import new_output
+from nbformat.v4 import new_code_cell, new_output
 from scratch_lessons import cell, prose, scratch_lesson
 
 import featlab as fl
@@ -102,6 +102,22 @@ def test_a_solution_that_is_left_is_found(left):
     nb = scratch_lesson()
     nb.cells.append(left)
     assert any(f"'{left.id}' of the learners' copy" in said for said in workshops.leaks(nb, LONG))
+
+
+@pytest.mark.parametrize("path", sorted(LESSONS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_no_lesson_gives_a_solution_away(path):
+    nb = notebooks.read(path)
+    assert list(workshops.leaks(workshops.without_solutions(nb), workshops.solutions(nb))) == []
+
+
+def test_lines_that_an_exercise_starts_with_give_nothing_away_but_the_whole_does():
+    nb = workshops.without_solutions(scratch_lesson())
+    start = new_code_cell("total = 0\nfor n in numbers:\n    total = n\nprint(total)", id="start")
+    start.metadata["tags"] = ["exercise:third"]
+    nb.cells.append(start)
+    assert list(workshops.leaks(nb, LONG)) == []
+    start.source = LONG["third"]
+    assert list(workshops.leaks(nb, LONG)) == ["cell 'start' of the learners' copy gives away the solution of third"]
 
 
 def test_a_leak_stops_the_writing(tmp_path):
