@@ -61,7 +61,7 @@ claims:  ## write notebooks/claims.md, what the stored lessons decide
 workshop:  ## write workshop/: learners' lessons without solutions, instructors' with them
 	$(INSTALL) test
 	@$(ON) $(RUN) .ci/lessons.py workshop
-	@cp notebooks/for_teachers.md notebooks/claims.md workshop/instructors/
+	@cp notebooks/claims.md workshop/learners/ && cp notebooks/claims.md notebooks/for_teachers.md workshop/instructors/
 
 site:  ## build site/, the lessons as pages to read without a kernel
 	$(INSTALL) test

@@ -25,6 +25,8 @@ def write(path: Path, target: Path = WORKSHOP) -> str:
         raise LessonFailed("\n".join(f"{shown(path)}: {sentence}" for sentence in left))
     instructors = execute(with_solutions(nb), path)
     for folder, copied in {"learners": learners, "instructors": instructors}.items():
+        for cell in copied.cells:  # the pages that lessons link to lie beside them here
+            cell.source = cell.source.replace("](../notebooks/", "](")
         (target / folder).mkdir(parents=True, exist_ok=True)
         store(target / folder / path.name, dumps(copied))
     return f"{len(answers)} solutions taken out for learners, filled in and run for instructors"
