@@ -20,7 +20,7 @@ Learners arrive with these beliefs. Each is decided by an experiment in its less
 prints it, and this table quotes what it printed. The last column names the calls that it explains; `help` of the call
 names the claim. Made by `make claims` from the stored runs, which are the CPU's.
 """
-_COLUMNS = "| | belief | verdict | what the run says | call |\n| --- | --- | --- | --- | --- |"
+_COLUMNS = "| id | belief | verdict | what the run says | call |\n| --- | --- | --- | --- | --- |"
 
 
 def decided(cell: NotebookNode, name: str) -> str:
