@@ -7,6 +7,7 @@ every widget has its static faces.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -39,10 +40,17 @@ def prepare() -> None:
     uv = [sys.executable, "-m", "uv"]
     pins = [f"{name}=={version}" for name, version in THEIRS.items()]
     if not PYTHON.exists():
-        subprocess.run([*uv, "venv", "--quiet", "--seed", str(ENV)], check=True)
+        subprocess.run([*uv, "venv", "--quiet", "--seed", "--python", _python(), str(ENV)], check=True)
     into = ["--quiet", "--python", str(PYTHON)]
     subprocess.run([*uv, "pip", "install", *into, *pins, "scikit-learn", "scipy", "pandas", "setuptools"], check=True)
     subprocess.run([*uv, "pip", "uninstall", *into, "featlab"], check=True)
+
+
+def _python() -> str:
+    """Return a Python 3.13 where there is one; the parts that Colab pins run on ours as well."""
+    there = [*Path.home().glob(".pyenv/versions/3.13*/bin/python"), shutil.which("python3.13")]
+    works = (path for path in filter(None, there) if not subprocess.run([path, "-V"], capture_output=True).returncode)
+    return str(next(works, sys.executable))
 
 
 def versions() -> dict[str, str]:
