@@ -327,7 +327,8 @@ def grad_mode_off(scene: Scene) -> Iterator[Found]:
 
 @rule("error", "It was made inside inference_mode and can never be trained.")
 def inference_parameter(scene: Scene) -> Iterator[Found]:
-    wrong = [name for name, one in scene.parameters.values() if not is_lazy(one) and one.is_inference()]
+    parameters, usually = scene.parameters.values(), nn.Parameter
+    wrong = [name for name, one in parameters if (type(one) is usually or not is_lazy(one)) and one.is_inference()]
     if wrong:
         yield wrong, f"{_count(len(wrong), 'parameter')} are inference tensors.", "model = copy.deepcopy(model)"
 
@@ -345,8 +346,9 @@ def requires_grad_attribute(scene: Scene) -> Iterator[Found]:
             said = f"{place.name or 'The model'}.requires_grad = False, and {place.learns} of its parameters learn."
             yield [place.name], said, f"{_get(place.name)}.requires_grad_(False)"
     for name, parameter in scene.learnable:
-        for typo in _TYPOS & vars(parameter).keys():
-            if vars(parameter)[typo] is False:
+        own = parameter.__dict__
+        for typo in _TYPOS & own.keys() if own else ():
+            if own[typo] is False:
                 yield [name], f"{name}.{typo} = False: the attribute is requires_grad.", _freeze_parameter(name)
 
 

@@ -121,14 +121,14 @@ class Scene:
     def _walk(self) -> None:
         """Visit every submodule once; in one function of local names, because it is called in every epoch."""
         places, leaves, known, parameters = self.places, self.leaves, self.known, self.parameters
-        last, usual, modes = None, self._usual, set()
+        last, usual, modes, usually = None, self._usual, set(), nn.Parameter
 
         def visit(name: str, module: nn.Module, above: Place | None) -> Place:
             nonlocal last
             place = Place(name, module, above)
             places.append(place)
             known.add(id(module))
-            prefix, own, kind = f"{name}." if name else "", vars(module), type(module)
+            prefix, own, kind = f"{name}." if name else "", module.__dict__, type(module)
             family, learns, frozen, numbers = _family(kind), 0, 0, 0
             for key, parameter in module._parameters.items():
                 if parameter is not None:
@@ -139,7 +139,7 @@ class Scene:
                         learns += 1
                     else:
                         frozen += 1
-                    if type(parameter) is nn.Parameter or not is_lazy(parameter):
+                    if type(parameter) is usually or not is_lazy(parameter):
                         numbers += parameter.numel()
             if family == "norm":
                 if module._buffers.get("running_mean") is not None:
