@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from .absences import NeverRan, why_never
-from .selectors import Selector, check_module, every, holds, names
+from .looks import turns
+from .selectors import Selector, check_module, every, find, holds, names
 from .structures import describe, map_leaves
 from .switches import evaluating
 
@@ -57,11 +58,18 @@ class Seen(Mapping):
 
 class _Grads(dict):
     def __missing__(self, name: str):
-        raise NeverRan(f"no gradient for '{name}'. Ask with grads=True, and call backward() inside the block.")
+        raise NeverRan(
+            f"no gradient for '{name}'. Ask with grads=True, and call backward() inside the block. None comes to what the "
+            "loss does not use, to what ran without recording (no_grad), and to a view (flatten) that was written in "
+            "place afterwards: torch keeps no gradient of what stood there before."
+        )
 
 
 class _Enough(BaseException):
-    """End a forward from inside a hook. Not an Exception, so that a model's own `except Exception` lets it pass."""
+    """End a forward from inside a hook, with what was found as its argument.
+
+    Not an Exception, so that a model's own `except Exception` lets it pass.
+    """
 
 
 @contextmanager
@@ -155,6 +163,8 @@ def run_features(
     groups = _resolve(model, selector)
     asked = [name for _, wanted in groups for name in wanted]
     found: dict[str, Any] = {}
+    modules, recording = every(model), torch.is_grad_enabled()
+    modes = [module.training for module in modules]
 
     def on_call(labels: list[str], output: Any, given: None) -> None:
         fresh = [label for label in labels if label in asked and label not in found]
@@ -162,18 +172,27 @@ def run_features(
             value = map_leaves(Tensor, lambda tensor: _safe(tensor, copy), output)
             found.update(dict.fromkeys(fresh, value))
             if len(found) == len(asked):
-                raise _Enough
+                raise _Enough(found)
 
     with ExitStack() as stack:
         if mode == "eval":
+            stack.enter_context(turns)
             stack.enter_context(evaluating(model))
         elif warn:
-            stack.enter_context(_warning_of_moving_statistics(model))
+            stack.enter_context(_warning_of_moving_statistics(modules))
         _run_eagerly(model, stack)
         for module, wanted in groups:
             _listen(model, module, wanted, on_call, stack)
-        with suppress(_Enough):
+        try:
             model(*args, **kwargs)
+        except _Enough as enough:
+            if enough.args[0] is not found:  # it ends a forward around this one, of a model that holds an extractor
+                raise
+            # a forward that switches for a while was cut off before it could switch back
+            torch.set_grad_enabled(recording)
+            for module, training in zip(modules, modes, strict=True):
+                if module.training != training:
+                    module.training = training
     for name in asked:
         if name not in found:
             raise NeverRan(why_never(model, name))
@@ -202,20 +221,27 @@ def shapes(model: nn.Module):
         Only calls made by the thread that opened the block are noted; those before an exception stay.
     """
     _check_runs_here(model)
-    thread, seen = threading.get_ident(), {}
+    thread, seen, words, handles = threading.get_ident(), {}, {}, []
+
+    def word(value: Any) -> str:
+        if type(value) is not Tensor:
+            return describe(value)
+        key = (value.shape, value.dtype)
+        return words.get(key) or words.setdefault(key, describe(value))
 
     def note(module, args, *rest):
         # a hook removed while another thread is calling it gets no kwargs any more
         if threading.get_ident() == thread:
             kwargs, output = rest
-            given = ", ".join(map(describe, (*args, *kwargs.values())))
-            seen.setdefault(module, []).append((given, describe(output)))
+            given = ", ".join([word(value) for value in (*args, *kwargs.values())])
+            seen.setdefault(module, []).append((given, word(output)))
 
     with ExitStack() as stack:
         _run_eagerly(model, stack)
+        stack.callback(lambda: [handle.remove() for handle in handles])
         for module in every(model):
             with suppress(RuntimeError):  # TorchScript takes no hooks
-                stack.callback(module.register_forward_hook(note, with_kwargs=True).remove)
+                handles.append(module.register_forward_hook(note, with_kwargs=True))
         yield seen
 
 
@@ -243,10 +269,13 @@ def _resolve(model: nn.Module, selector: Selector) -> list[tuple[nn.Module, list
                 repeats[part] = repeat[1]
         parts = [part for part in parts if not (isinstance(part, str) and part in repeats)]
     plain = names(model, parts) if parts or not repeats else []
-    by_module: dict[nn.Module, list[str]] = {}
+    groups: dict[int, tuple[nn.Module, list[str]]] = {}  # by id, because modules may say that they are equal
     for name, base in [*((name, name) for name in plain), *repeats.items()]:
-        by_module.setdefault(model.get_submodule(base), []).append(name)
-    return list(by_module.items())
+        module = find(model, base)
+        if isinstance(module, torch.jit.RecursiveScriptModule):
+            raise ValueError(f"'{base}' is TorchScript, which takes no hooks. Give the model as it was before scripting.")
+        groups.setdefault(id(module), (module, []))[1].append(name)
+    return list(groups.values())
 
 
 def _listen(
@@ -282,10 +311,11 @@ def _listen(
         # a hook removed while another thread is calling it gets no kwargs any more
         if threading.get_ident() != thread:
             return
-        (kwargs, output), kept = rest, None
-        while given and kept is None:  # calls that raised have left theirs on top
-            whose, candidate = given.pop()
-            kept = candidate if whose is kwargs else None
+        kwargs, output = rest
+        # calls that raised have left theirs on top; a later hook of the user's may have made other kwargs
+        at = next((at for at in reversed(range(len(given))) if given[at][0] is kwargs), -1)
+        kept = given[at][1] if given else None
+        del given[at:]
         after(module, args, output, kept)
 
     if keep_input:
@@ -308,8 +338,13 @@ def _keep_gradients(output: Any, labels: list[str], grads: dict, keep: Callable,
     def place(tensor: Tensor) -> "_Place":
         mine = _Place()
         if tensor.requires_grad:
+            # what is written into a view or its base goes round the view's node, and takes its part of the gradient along
+            view = tensor.detach() if tensor._is_view() else None
+            version = tensor._version
 
             def arrived(gradient: Tensor) -> None:
+                if view is not None and view._version != version:
+                    return
                 mine.value = keep(gradient)
                 for label in labels:
                     grads[label] = map_leaves(_Place, lambda each: each.value, places)
@@ -325,14 +360,10 @@ class _Place:
     value: Tensor | None = None
 
 
-# the stance is one for the whole process, so blocks that change it take turns
-_stance = threading.RLock()
-
-
 def _run_eagerly(model: nn.Module, stack: ExitStack) -> None:
     """Let a compiled model run uncompiled meanwhile: what was compiled before a hook was set does not call it."""
     if "torch._dynamo" in sys.modules and any(map(_is_compiled, every(model))):
-        stack.enter_context(_stance)
+        stack.enter_context(turns)
         stack.enter_context(torch.compiler.set_stance("force_eager"))
 
 
@@ -341,8 +372,8 @@ def _is_compiled(module: nn.Module) -> bool:
 
 
 @contextmanager
-def _warning_of_moving_statistics(model: nn.Module):
-    norms = [m for m in every(model) if isinstance(m, _NormBase) and m.training]
+def _warning_of_moving_statistics(modules: list[nn.Module]):
+    norms = [m for m in modules if isinstance(m, _NormBase) and m.training]
     counters = [m.num_batches_tracked for m in norms if m.num_batches_tracked is not None]
     counters = [counter for counter in counters if not counter.is_inference()]
     before = [counter._version for counter in counters]

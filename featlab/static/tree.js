@@ -94,10 +94,11 @@ function showTree({ model, el, className, columns, hint, keysHint, many, say, as
   const left = make("div", "featlab-left", search, make("div", "featlab-frame", heads, scroller), make("div", "featlab-foot", status, keys));
   const panel = aside(model, ask);
   const root = make("div", className, title, trouble, make("div", "featlab-sides", left, panel.node));
-  let waiting = [];
+  let waiting = [], due = 0; // timers, and how many acts the kernel has not answered yet
 
   function ask(content) {
     heard();
+    due += 1;
     waiting = [
       setTimeout(() => panel.wait("Looking…"), 250),
       setTimeout(() => panel.wait("Waiting for the kernel: it may be busy. If it was restarted, run this cell again."), 3000),
@@ -105,7 +106,7 @@ function showTree({ model, el, className, columns, hint, keysHint, many, say, as
     try {
       model.send(content);
     } catch {
-      heard();
+      answered();
       panel.wait("The kernel does not know this widget any more: run this cell again.");
     }
   }
@@ -116,13 +117,18 @@ function showTree({ model, el, className, columns, hint, keysHint, many, say, as
     panel.wait("");
   }
 
+  function answered() {
+    due = Math.max(0, due - 1);
+    if (!due) heard();
+  }
+
   // ---- which rows there are
 
   const isParent = (row) => tree.ends[row] > row + 1;
   const rowOf = (name) => tree.at.get(name) ?? tree.at.get(name?.replace(/_\d+$/, "")) ?? -1;
 
   function readTree() {
-    const before = tree && new Set([...opened].map((row) => tree.names[row]));
+    const before = tree && new Set([...opened].map((row) => tree.names[row])), there = tree?.names[cursor];
     tree = unpack(model.get("tree"), columns);
     nodes.clear();
     title.textContent = model.get("tree").title;
@@ -136,9 +142,10 @@ function showTree({ model, el, className, columns, hint, keysHint, many, say, as
     }
     root.style.setProperty("--names", `${Math.min(36, longest(tree.names))}ch`);
     scroller.style.height = `${Math.min(SHOWN, Math.max(4, tree.count)) * ROW}px`;
-    cursor = Math.min(cursor, Math.max(0, tree.count - 1));
+    cursor = tree.at.get(there) ?? Math.min(cursor, Math.max(0, tree.count - 1));
     readPicked();
-    reveal(rowOf(model.get("value")));
+    if (before) redraw(); // what somebody is searching for stays
+    else reveal(rowOf(model.get("value")));
   }
 
   function openAtFirst() {
@@ -357,9 +364,10 @@ function showTree({ model, el, className, columns, hint, keysHint, many, say, as
   const on = {
     "change:tree": readTree,
     "change:names": () => (readPicked(), redraw()),
-    "change:value": () => (rowOf(model.get("value")) === cursor ? paint() : reveal(rowOf(model.get("value")))),
+    // a cell moves the widget to its row; the answer to an act must not, since its user may be searching on already
+    "change:value": () => (due || rowOf(model.get("value")) === cursor ? paint() : reveal(rowOf(model.get("value")))),
     "change:panel": panel.paint,
-    "change:heard": heard,
+    "change:heard": () => queueMicrotask(answered), // after all else that came with it
   };
   for (const [change, act] of Object.entries(on)) model.on(change, act);
   readTree();

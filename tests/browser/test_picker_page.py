@@ -219,6 +219,32 @@ def test_a_value_set_in_code_is_brought_to_sight(show, page):
     expect(root.get_by_role("treeitem", name=re.compile("^3, "))).to_be_in_viewport()
 
 
+@pytest.mark.parametrize("order", [("heard", "value", "names"), ("names", "value", "heard")])
+def test_an_answer_that_comes_late_leaves_what_is_typed_meanwhile(show, page, order):
+    root = show(small())
+    root.get_by_role("treeitem", name="stem").click()
+    root.get_by_role("searchbox").fill("body.1")
+    page.evaluate(
+        "([order, traits]) => window.update(Object.fromEntries(order.map(key => [key, traits[key]])))",
+        [order, {"value": "stem", "names": ["stem"], "heard": 1}],
+    )
+    page.evaluate("() => Promise.resolve()")
+    expect(root.get_by_role("searchbox")).to_have_value("body.1")
+    assert rows(root) == ["body.1", "body.1.0", "body.1.1"]
+    update(page, value="head", names=["head"])  # now from a cell
+    expect(root.get_by_role("searchbox")).to_have_value("")
+
+
+def test_a_new_tree_keeps_the_search_and_the_row(show, page):
+    root = show(small(), value="stem", names=["stem"])
+    root.get_by_role("searchbox").fill("body.1")
+    press(page, "ArrowDown", "ArrowDown", "ArrowDown")
+    before = cursor(page)
+    update(page, tree=LayerPicker(nn.ModuleDict({"first": nn.Identity(), **dict(small().items())})).tree)
+    expect(root.get_by_role("searchbox")).to_have_value("body.1")
+    assert cursor(page) == before == "body.1.1"
+
+
 def test_search_finds_names_and_classes_as_one_types(show, page):
     root = show(small())
     page.get_by_role("tree").focus()
