@@ -25,7 +25,8 @@ def images(named: Mapping[str, Tensor | np.ndarray], *, columns: int = 6):
     import matplotlib.pyplot as plt
 
     width, height = min(len(named), columns), -(-len(named) // columns)
-    figure, axes = plt.subplots(height, width, figsize=(1.6 * width, 1.9 * height), dpi=80, squeeze=False)
+    size = (1.6 * width, 1.9 * height)
+    figure, axes = plt.subplots(height, width, figsize=size, dpi=80, squeeze=False, layout="constrained")
     figure.patch.set_facecolor("white")
     for ax in axes.flat[len(named) :]:
         ax.axis("off")
@@ -33,7 +34,6 @@ def images(named: Mapping[str, Tensor | np.ndarray], *, columns: int = 6):
         ax.imshow(_values(image), cmap="gray_r", vmin=0, vmax=1)
         ax.set_title(name, fontsize=10, color=_INK)
         ax.set(xticks=[], yticks=[])
-    figure.tight_layout()
     return figure
 
 

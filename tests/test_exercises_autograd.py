@@ -18,7 +18,11 @@ WRONG = [
     ("numerical_gradient", "up, down = x.clone(), x.clone()", "up, down = x, x.clone()", "holds other values afterwards"),
     ("numerical_gradient", "up.view(-1)[i] += step", "up += step", "far off"),
     ("numerical_gradient", "gradient.view(-1)[i] = ", "gradient[:] = ", "far off"),
+    ("numerical_gradient", folded.solution(LESSON, "numerical_gradient"), "numerical_gradient = torch.autograd.functional.jacobian\n", "that is autograd"),
+    ("numerical_gradient", folded.solution(LESSON, "numerical_gradient"), "def numerical_gradient(function, x):\n    return torch.func.grad(function)(x)\n", "that is autograd"),
     ("kept_bytes", "sizes.append(tensor.nbytes)", "sizes.append(tensor.numel())", "elements, it seems"),
+    ("kept_bytes", "sizes.append(tensor.nbytes)", "sizes.append(tensor.untyped_storage().nbytes())", "all of w's storage"),
+    ("kept_bytes", folded.solution(LESSON, "kept_bytes"), "def kept_bytes(run):\n    sizes = {}\n    def pack(tensor):\n        sizes[tensor.data_ptr()] = tensor.nbytes\n        return tensor\n    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):\n        run()\n    return sum(sizes.values())\n", "handed over three times"),
     ("kept_bytes", "sizes.append(tensor.nbytes)", "sizes.append(1)", "tensors, it seems"),
     ("kept_bytes", "return sum(sizes)", "return max(sizes, default=0)", "autograd keeps 8000"),
     ("kept_bytes", "return sum(sizes)", "return sizes", "a number of bytes is asked"),
@@ -34,6 +38,7 @@ WRONG = [
     ("in_pieces", "        loss.backward()\n", "        pass\n", "has no gradient"),
     ("in_pieces", "        loss.backward()\n", "        pass\n    loss.backward()\n", "is not the whole batch's"),
     ("in_pieces", folded.solution(LESSON, "in_pieces"), "def in_pieces(model, x, y, pieces):\n    F.cross_entropy(model(x), y).backward()\n", "Each sample goes through once"),
+    ("in_pieces", folded.solution(LESSON, "in_pieces"), "def in_pieces(model, x, y, pieces):\n    sum(F.cross_entropy(model(part), labels, reduction='sum') / len(x) for part, labels in zip(x.chunk(pieces), y.chunk(pieces))).backward()\n", "graphs waited in memory"),
     ("in_pieces", "model(part)", "model(x)[:len(part)]", "Each sample goes through once"),
     ("in_pieces", "len(part) / len(x)", "len(x) / len(part)", "is not the whole batch's"),
     ("in_pieces", "strict=True):\n", "strict=True):\n        if len(part) < 2: continue\n", "Each sample goes through once"),
@@ -60,7 +65,7 @@ def test_a_wrong_answer_is_told_what_is_wrong(name, old, new, said):
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("numerical_gradient", "numerical_gradient = torch.autograd.functional.jacobian"),
+        ("numerical_gradient", folded.replaced(LESSON, "numerical_gradient", "torch.zeros_like(x)", "torch.zeros(x.shape)")),
         ("quietly", "quietly = torch.no_grad"),
         ("quietly", "def quietly():\n    return torch.set_grad_enabled(False)\n"),
         ("in_pieces", "def in_pieces(model, x, y, pieces):\n    for part, labels in zip(x.chunk(pieces), y.chunk(pieces)):\n        F.cross_entropy(model(part), labels, reduction='sum').div(len(x)).backward()\n"),

@@ -1,6 +1,7 @@
 """Lesson 05's exercises: typical wrong answers are told apart, other right ones accepted."""
 
 import copy
+from contextlib import ExitStack, suppress
 from functools import partial
 
 import folded
@@ -86,6 +87,22 @@ def silences(model, name):
     return twin
 
 
+class Borrowing(nn.Module):
+    """Behead the model itself, for the time of a call."""
+
+    def __init__(self, model, name):
+        super().__init__()
+        self.model, self.name = model, name
+
+    def forward(self, x):
+        own = getattr(self.model, self.name)
+        setattr(self.model, self.name, nn.Identity())
+        try:
+            return self.model(x)
+        finally:
+            setattr(self.model, self.name, own)
+
+
 def steps(model, name, *, nested=True, last=True, before=True, compare=True, leave_hook=False, x=None):
     """The reference, with parts of it left out."""
     chain, module = [], model
@@ -151,6 +168,23 @@ def hooking(
     return found
 
 
+def stops_late(model, x, names):
+    """Notice that all is there when the next layer has run."""
+    found = {}
+
+    def keep(name, module, args, output):
+        if len(found) == len(names):
+            raise StopIteration
+        if name in names:
+            found.setdefault(name, output.clone())
+
+    with ExitStack() as hooks, suppress(StopIteration):
+        for name, module in model.named_modules():
+            hooks.enter_context(module.register_forward_hook(partial(keep, name)))
+        model(x)
+    return found
+
+
 WRONG = {
     "nearest": {
         "by distance": (
@@ -181,6 +215,10 @@ WRONG = {
             lambda a, b: [n for n, p in a.named_parameters() if any(p is q for q in b.parameters())],
             "compare addresses",
         ),
+        "where they begin": (
+            lambda a, b: [n for n, p in a.named_parameters() if p.data_ptr() in {q.data_ptr() for q in b.parameters()}],
+            "ask for its storage",
+        ),
         "values": (
             lambda a, b: [n for n, p in a.named_parameters() if any(torch.equal(p, q) for q in b.parameters())],
             "Equal values",
@@ -204,6 +242,7 @@ WRONG = {
         "a chain": (chain_without, "must still run|the twin raised"),
         "deletes": (deletes, "the twin raised AttributeError"),
         "hooks the model": (silences, "Change the twin only"),
+        "replaces it for each call": (Borrowing, "when you build it"),
         "nothing replaced": (lambda model, name: copy.copy(model), "not what its forward gives"),
         "forgets return": (forgets, "`return` missing"),
     },
@@ -221,6 +260,7 @@ WRONG = {
     },
     "features_of": {
         "runs all": (partial(hooking, stop="never"), "to its end"),
+        "stops in the next layer": (stops_late, "ran on when it had all"),
         "stops at the last asked": (partial(hooking, stop="last asked"), "in whatever order"),
         "no clone": (partial(hooking, clone=False), "output.clone()"),
         "second call": (partial(hooking, stop="full", keep_first=False), "the first call is asked"),

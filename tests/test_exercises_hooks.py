@@ -1,9 +1,10 @@
 """Lesson 04's exercises: typical wrong answers are told apart, other right ones accepted."""
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import folded
+import numpy as np
 import pytest
 import torch
 
@@ -68,6 +69,18 @@ def late_names(model, names, x):
     return noted
 
 
+def before_they_run(model, names, x):
+    noted = []
+    handles = [
+        model.get_submodule(name).register_forward_pre_hook(lambda module, args, name=name: noted.append(name))
+        for name in names
+    ]
+    model(x)
+    for handle in handles:
+        handle.remove()
+    return noted
+
+
 def hooked(change):
     """Return an ablation whose hook is `change(output, channel)`."""
 
@@ -85,6 +98,17 @@ def every_image(output, channel):
     output = output.clone()
     output[channel % len(output)] = 0
     return output
+
+
+def once(model, name, channel):
+    def silence(module, args, output):
+        handle.remove()
+        silenced = output.clone()
+        silenced[:, channel] = 0
+        return silenced
+
+    handle = model.get_submodule(name).register_forward_hook(silence)
+    return handle
 
 
 def weights_at_zero(model, name, channel):
@@ -123,12 +147,16 @@ def stopping(*, catch=(Enough,), remove="finally", runs_on=False, at_end=LookupE
         handle = model.get_submodule(name).register_forward_hook(stop)
         try:
             model(x)
-            if remove == "after":
+            if remove in ("after", "except Exception"):
                 handle.remove()
         except catch:
-            if remove == "except":
+            if remove in ("except", "except Exception"):
                 handle.remove()
             return kept[0] if kept else None
+        except Exception:
+            if remove == "except Exception":
+                handle.remove()
+            raise
         finally:
             if remove == "finally":
                 handle.remove()
@@ -188,6 +216,44 @@ def capturing(*, keep=torch.clone, out="finally", swallow=False, late=False, doo
     return my_capture
 
 
+def looking(find):
+    """Return a right my_capture that finds submodules by `find(model, name)`, and skips those that are None."""
+
+    @contextmanager
+    def my_capture(model, names):
+        seen = {name: [] for name in names}
+        with ExitStack() as stack:
+            for name in names:
+                if (module := find(model, name)) is not None:
+                    keep = lambda m, args, output, name=name: seen[name].append(output.clone())  # noqa: E731
+                    stack.enter_context(module.register_forward_hook(keep))
+            yield seen
+
+    return my_capture
+
+
+@contextmanager
+def handles_too_late(model, names):
+    seen = {name: [] for name in names}
+    try:
+        handles = [
+            model.get_submodule(name).register_forward_hook(
+                lambda m, args, output, name=name: seen[name].append(output.clone())
+            )
+            for name in names
+        ]
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def skips_and_leaves(model, names):
+    with capturing(out="never")(model, [name for name in names if name in dict(model.named_modules())]) as seen:
+        yield seen
+
+
 def just_a_dict(model, names):
     return {name: [] for name in names}
 
@@ -216,6 +282,7 @@ WRONG = {
     "call_order": {
         "lambda in the loop": (late_names, "the last name"),
         "as asked": (lambda m, names, x: list(names), "The forward decides"),
+        "as they start": (before_they_run, "finishes after"),
         "each once": (lambda m, names, x: list(dict.fromkeys(ran(m, names, x))), "stands there as often"),
         "hooks stay": (lambda m, names, x: ran(m, names, x, remove=False), "hook of yours stays"),
         "every module": (lambda m, names, x: ran(m, [n for n, _ in m.named_modules()], x), "asked for"),
@@ -235,6 +302,7 @@ WRONG = {
         "all channels": (hooked(lambda o, c: o * 0), "all zero|axis 1"),
         "only the channel": (hooked(lambda o, c: o[:, c]), "the forward raised"),
         "weights": (weights_at_zero, "weights have changed"),
+        "once": (once, "a second forward"),
         "removed at once": (removed_already, "removed already"),
         "no handle": (no_handle, "return the handle"),
     },
@@ -243,7 +311,10 @@ WRONG = {
         "hook stays": (stopping(remove="never"), "stays on"),
         "removed after the forward": (stopping(remove="after"), "stays on"),
         "removed when it stopped": (stopping(remove="except"), "After a forward that raised by itself"),
+        "removed on errors": (stopping(remove="except Exception"), "KeyboardInterrupt is none"),
         "hides errors": (stopping(catch=Exception), "hid its error"),
+        "hides everything": (stopping(catch=BaseException), "hid its error"),
+        "hides interrupts": (stopping(catch=(Enough, KeyboardInterrupt)), "pressed Interrupt, and you went on"),
         "None at the end": (stopping(at_end=None), "Raise a LookupError"),
         "another error": (stopping(at_end=RuntimeError), "LookupError|never ran"),
         "called by itself": (lambda m, n, x: m.get_submodule(n)(torch.ones(2, 4, 5, 5)), "did not stop|other values"),
@@ -257,6 +328,8 @@ WRONG = {
         "never removed": (capturing(out="never"), "Remove it when the block ends"),
         "swallows": (capturing(swallow=True), "swallowed it"),
         "set before the try": (capturing(door="before"), "inside the `try`"),
+        "handles after the hooks": (handles_too_late, "a list that is there"),
+        "skips a wrong name and leaves": (skips_and_leaves, "stays on"),
         "lambda in the loop": (capturing(late=True), "loop's variable too late"),
         "the last call only": (capturing(last=True), "a list is asked"),
         "removes all hooks": (capturing(clear=True), "was on 'first' before is gone"),
@@ -278,6 +351,18 @@ def test_a_typical_wrong_answer_is_not_accepted_and_told_why(name, kind):
 def test_wrong_answers_get_messages_of_their_own(name):
     messages = {kind: practice.check(name, answer).message for kind, (answer, _) in WRONG[name].items()}
     assert len(set(messages.values())) >= 6, messages
+
+
+def stops_in_front_of_other_hooks(model, name, x):
+    def stop(module, args, output):
+        raise Enough(output)
+
+    with model.get_submodule(name).register_forward_hook(stop, prepend=True):
+        try:
+            model(x)
+        except Enough as enough:
+            return enough.args[0]
+    raise LookupError(name)
 
 
 def fl_capture_as_lists(model, names):
@@ -302,9 +387,14 @@ def fl_capture_as_lists(model, names):
     [
         ("negative_share", lambda m, n, x: negative(fl.features(m, x, n)[n])),
         ("negative_share", lambda m, n, x: torch.tensor(negative(picked(m, n, x, torch.clone)))),
+        ("negative_share", lambda m, n, x: np.float32(negative(picked(m, n, x, torch.clone)))),
         ("call_order", lambda m, names, x: tuple(ran(m, names, x))),
         ("ablate", hooked(lambda o, c: o.index_fill(1, torch.tensor(c), 0))),
+        ("stop_after", lambda m, n, x: fl.features(m, x, n)[n]),
+        ("stop_after", stops_in_front_of_other_hooks),
         ("my_capture", fl_capture_as_lists),
+        ("my_capture", looking(lambda model, name: dict(model.named_modules())[name])),
+        ("my_capture", looking(lambda model, name: dict(model.named_modules()).get(name))),
         ("my_capture", capturing(keep=lambda o: o.detach().clone())),
     ],
 )

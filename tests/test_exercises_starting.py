@@ -19,6 +19,7 @@ WRONG = [
     ("expected_std", "math.sqrt(2) / math.sqrt(weight[0].numel())", "math.sqrt(weight[0].numel() / 2)", "upside down"),
     ("expected_std", "math.sqrt(2)", "math.sqrt(1 / 3)", "nn.Linear's own"),
     ("expected_std", "math.sqrt(2)", "5 / 3", "far off"),
+    ("expected_std", "math.sqrt(2) / math.sqrt(weight[0].numel())", "nn.init.kaiming_normal_(weight).std()", "measured on a draw"),
     ("expected_std", "    return", "    found =", "`return` missing"),
     ("expected_std", "return math", "return weight.fill_(0.1) or math", "RuntimeError"),
     ("start_all", "model.modules()", "model.children()", "Parts can stand at any depth"),
@@ -50,6 +51,7 @@ WRONG = [
     ("scale_by_data", SCALE, "pass", "Its weight is as it was"),
     ("scale_by_data", ".std(0).square().mean().sqrt()", ".std()", "the biases are in that"),
     ("scale_by_data", ".std(0).square().mean().sqrt()", ".std(0).square().mean()", "it is to be 1"),
+    ("scale_by_data", ".std(0).square().mean().sqrt()", ".std(0).mean()", "mean of the stds"),
     ("scale_by_data", "        x = layer(x)\n", "        if not isinstance(layer, nn.Linear):\n            x = layer(x)\n", "RuntimeError"),
     ("scale_by_data", SCALE + "\n        x = layer(x)", "before = layer(x)\n            " + SCALE + "\n            x = before\n        else:\n            x = layer(x)", "Did it get what the scaled layers"),
     ("scale_by_data", SCALE, SCALE.replace(".square().mean().sqrt()", "[:, None]"), "points elsewhere"),
@@ -75,6 +77,8 @@ def test_a_wrong_answer_is_told_what_is_wrong(name, old, new, said):
         ("start_all", HE, HE.replace("normal", "uniform")),
         ("start_all", HE, "module.weight.data.normal_(0, math.sqrt(2 / module.weight[0].numel()))"),
         ("silent_units", "int(", "("),
+        ("silent_units", "fl.features(model, x, name)", 'fl.features(model, x, name, mode="eval")'),
+        ("silent_units", "    h = ", "    torch.rand(7)\n    h = "),  # Dropout draws other numbers
         ("scale_by_data", SCALE, SCALE.replace("layer.weight /= ", "layer.weight.data /= ")),
     ],
 )

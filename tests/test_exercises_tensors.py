@@ -91,6 +91,10 @@ WRONG = {
             lambda array: torch.tensor(array.copy(), dtype=torch.float32)[None, None],
             "uint8 counts to 255",
         ),
+        "divides what is above 1": (
+            lambda array: torch.tensor(array / (255 if array.max() > 1 else 1), dtype=torch.float32)[None, None],
+            "the largest value does not",
+        ),
         "all scaled": (lambda array: torch.tensor(array / 255, dtype=torch.float32)[None, None], "divide only what"),
         "float() shares": (from_numpy_float, "still shares"),
         "from_numpy": (lambda array: torch.from_numpy(array)[None, None].float() / 255, "divide only|still shares"),
@@ -164,6 +168,10 @@ def test_wrong_answers_get_messages_of_their_own(name):
         ("shares", lambda a, b: fl.storages(a=a, b=b).shares("a", "b")),
         ("shares", lambda a, b: torch.tensor(folded.solved(LESSON, "shares")(a, b))),
         ("window", lambda t, size: t.unfold(0, size, 1)),
+        (
+            "window",
+            lambda t, size: torch.from_numpy(np.lib.stride_tricks.sliding_window_view(t.numpy(), size, writeable=True)),
+        ),
         ("offset_of", lambda *given: torch.tensor(folded.solved(LESSON, "offset_of")(*given))),
     ],
 )

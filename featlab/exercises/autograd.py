@@ -1,5 +1,7 @@
 """Checks of lesson 02: a derivative by hand, what is kept, a switch that cannot leak, gradients that add up."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -20,10 +22,11 @@ def numerical_gradient(answer) -> str:
     for said, function in functions.items():
         x = torch.randn(3, 3, dtype=torch.float64)
         given, wanted = x.clone(), torch.autograd.functional.jacobian(function, x)
-        got = answer(function, given)
+        got = answer(_unrecorded(function, said), given)
         if not isinstance(got, Tensor) or got.shape != x.shape:
             missing = " Is a `return` missing?" if got is None else ""
             raise Wrong(f"For {said} you gave {describe(got)}; a tensor of shape (3, 3) is asked.{missing}")
+        got = got.to(wanted)  # float32 holds four digits, too
         if not torch.equal(given, x):
             raise Wrong(f"For {said} the x that you were given holds other values afterwards. Work on a clone.")
         if torch.allclose(got, 2 * wanted, rtol=1e-3) or torch.allclose(got, wanted / 2, rtol=1e-3):
@@ -40,16 +43,35 @@ def numerical_gradient(answer) -> str:
     return "Three functions, to four digits, without autograd."
 
 
+def _unrecorded(function: Callable[[Tensor], Tensor], said: str) -> Callable[[Tensor], Tensor]:
+    """Return the function as one that autograd cannot look into."""
+
+    def call(x: Tensor) -> Tensor:
+        if x.requires_grad:
+            raise Wrong(f"For {said} your x requires grad: that is autograd. Move one element at a time instead.")
+        with torch.no_grad():
+            return function(x)
+
+    return call
+
+
 @exercise(LESSON)
 def kept_bytes(answer) -> str:
-    """Ask for what is known: what each operation keeps."""
+    """Ask for what is known: what each operation keeps, also of one tensor that comes twice and of a part."""
     w = torch.ones(1000, requires_grad=True)
+
+    def squared():
+        y = w.exp()
+        return (y * y).sum()  # kept by exp, and by the product twice
+
     cases = {
         "w.exp().sum()": (lambda: w.exp().sum(), 4000),
         "(w * 2).sum()": (lambda: (w * 2).sum(), 0),
         "w.sin().exp().sum()": (lambda: w.sin().exp().sum(), 8000),
         "(w.exp() + w.exp()).sum()": (lambda: (w.exp() + w.exp()).sum(), 8000),
         "w.double().exp().sum()": (lambda: w.double().exp().sum(), 8000),
+        "y = w.exp(), then (y * y).sum()": (squared, 12000),
+        "w[:10].sin().sum()": (lambda: w[:10].sin().sum(), 40),
     }
     for said, (run, wanted) in cases.items():
         got = answer(run)
@@ -62,6 +84,10 @@ def kept_bytes(answer) -> str:
             raise Wrong(f"For {said} you gave {got}: elements, it seems. A float32 takes four bytes: nbytes.")
         if wanted and got == wanted // 4000:
             raise Wrong(f"For {said} you gave {got}: tensors, it seems. How many bytes does each hold?")
+        if run is squared and got == 4000:
+            raise Wrong(f"For {said} you gave {got}: y once. It is handed over three times, and each counts.")
+        if wanted == 40 and got == 4000:
+            raise Wrong(f"For {said} you gave {got}: all of w's storage. The tensor itself has 40 bytes: nbytes.")
         raise Wrong(
             f"For {said} you gave {got} bytes; autograd keeps {wanted}. Which hook sees each tensor that it keeps?"
         )
@@ -83,7 +109,15 @@ def in_pieces(answer) -> str:
         x, y = torch.randn(size, 5), torch.randint(3, (size,))
         nn.functional.cross_entropy(twin(x), y).backward()
         calls: list[int] = []
-        model.register_forward_hook(lambda module, args, output, calls=calls: calls.append(len(args[0])))
+        waiting: list[int] = []  # how many graphs wait for their backward when a forward ends
+
+        def count(module, args, output, calls=calls, waiting=waiting):
+            calls.append(len(args[0]))
+            waiting.append(1 + (waiting[-1] if waiting else 0))
+            if output.requires_grad:
+                output.register_hook(lambda grad: waiting.append(waiting[-1] - 1))
+
+        model.register_forward_hook(count)
         answer(model, x, y, pieces)
         said = f"With {size} samples in {pieces} pieces"
         if model.weight.grad is None:
@@ -99,6 +133,11 @@ def in_pieces(answer) -> str:
                 else "Gradients add up: nothing may clear them between."
             )
             raise Wrong(f"{said} the gradient is not the whole batch's. {why}")
+        if max(waiting) > 1:
+            raise Wrong(
+                f"{said} the gradient is right, but {max(waiting)} graphs waited in memory at once. "
+                "Call backward() for each piece."
+            )
     return "The whole batch's gradient, with one piece in memory at a time."
 
 

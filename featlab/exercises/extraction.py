@@ -116,6 +116,8 @@ def shared_parameters(answer) -> str:
     tied[0].weight = model.fc.weight
     rewrapped = nn.Linear(6, 5)
     rewrapped.weight = nn.Parameter(model.fc.weight.detach())
+    cut = nn.Linear(6, 3)
+    cut.weight = nn.Parameter(model.fc.weight.detach()[2:])
     half = copy.deepcopy(model)
     half.stem = model.stem
     stems = [name for name in every if name.startswith("stem")]
@@ -126,6 +128,7 @@ def shared_parameters(answer) -> str:
         ("a deep copy with the stem put back", half, stems, "The names are equal everywhere; the memory is not."),
         ("a model that ties its own first weight to fc", tied, ["fc.weight"], _NAMES),
         ("a Linear whose weight was made from fc.weight.detach()", rewrapped, ["fc.weight"], _REWRAPPED),
+        ("a Linear whose weight is the last rows of fc.weight", cut, ["fc.weight"], _CUT),
     ]:
         before = model_state(model), model_state(other)
         got = _names(_asked(answer, model, other, what), f"With a model and {what}")
@@ -134,11 +137,12 @@ def shared_parameters(answer) -> str:
         if got != set(true):
             said = f"you gave {_listed(got)}; shared are {_listed(true)}"
             raise Wrong(f"With a model and {what} {said}. {_why_not_shared(got, other, why)}")
-    return "Six pairs told apart, one of them two Parameter objects on one storage."
+    return "Seven pairs told apart, two of them with other Parameter objects on one storage."
 
 
 _NAMES = "Shared is what lies in the same memory, under whatever name; give the names that `a` uses."
 _REWRAPPED = "Two Parameter objects can read one storage, so `is` and `id` miss it: compare addresses."
+_CUT = "`data_ptr()` is where a tensor begins, and this one begins in the middle of the other: ask for its storage."
 
 
 def _asked(answer, model: nn.Module, other: nn.Module, what: str):
@@ -222,6 +226,10 @@ def _right_twin(model: Sorter, twin: nn.Module, name: str, x: Tensor, given: str
         raise Wrong(f"{given} the twin raised {type(error).__name__}: {error}. {_RUNS}") from error
     if not isinstance(got, Tensor) or got.shape != true.shape or not torch.allclose(got, true, atol=1e-6):
         raise Wrong(f"{given} the twin gives {describe(got)}, not what its forward gives without '{name}'. {_RUNS}")
+    if not isinstance(getattr(twin, name, None), nn.Identity):
+        raise Wrong(
+            f"{given} the twin has no child '{name}' that is an nn.Identity. Replace it once, when you build it."
+        )
 
 
 _RUNS = "The rest of the forward, such as a flatten or a second call of relu, must still run: keep the class."

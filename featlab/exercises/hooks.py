@@ -1,6 +1,8 @@
 """Checks of lesson 04, part one: look at what runs, and change it."""
 
 from collections import OrderedDict
+from functools import partial
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +57,21 @@ def as_found(model: nn.Module, before: dict, given: str, advice: str = "Keep its
             raise Wrong(f"{given} a hook of yours stays on '{name}' and fires in every later forward. {advice}")
 
 
+def noted(model: nn.Module, x: Tensor) -> tuple[list[str], list[str]]:
+    """Hook every submodule; return the order in which they finish in `model(x)`, and a list for later forwards."""
+    ran = []
+    for name, module in model.named_modules():
+        module.register_forward_hook(partial(_note, ran, name))
+    model(x)
+    order = ran.copy()
+    ran.clear()
+    return order, ran
+
+
+def _note(ran: list[str], name: str, module: nn.Module, args: tuple, output) -> None:
+    ran.append(name)
+
+
 def run(model: nn.Module, x: Tensor, given: str):
     """Call a model that carries the learner's hooks."""
     try:
@@ -75,7 +92,7 @@ def negative_share(answer) -> str:
         given, value = f"negative_share(model, '{name}', x)", parts[name][0]
         true, got = (value < 0).float().mean().item(), answer(model, name, x)
         got = got.item() if isinstance(got, Tensor) and got.numel() == 1 else got
-        if isinstance(got, bool) or not isinstance(got, int | float):
+        if isinstance(got, bool) or not isinstance(got, Real):
             missing = " Is a `return` missing?" if got is None else ""
             raise Wrong(f"{given} gave {describe(got)}; one number is asked.{missing}")
         if abs(got - true) > 1e-6:
@@ -134,6 +151,8 @@ def _why_not_order(got: list, names: list, true: list) -> str:
         return "Nothing was noted: register the hooks, then call model(x)."
     if len(set(true)) > 1 and got == [names[-1]] * len(got):
         return "All are the last name. The hooks read the loop's variable when they are called; give each its own."
+    if "body" in names and got == sorted(true, key=lambda name: name != "body"):
+        return "A container starts before its parts and finishes after them: a pre-hook is called at the start of each."
     if sorted(map(str, got)) == sorted(true):
         return "The right names in another order. The forward decides the order, so note each name when its hook runs."
     if set(got) == set(true) and len(got) < len(true):
@@ -162,6 +181,10 @@ def ablate(answer) -> str:
         got = run(model, x, given)
         if not torch.allclose(got, true, atol=1e-6):
             raise Wrong(f"{given} the model's output is not the one without this channel. {_why_not(got, whole, name)}")
+        if not torch.allclose(run(model, x, given), true, atol=1e-6):
+            raise Wrong(
+                f"{given} a second forward is not like the first: the hook has to stay until the caller removes it."
+            )
         if not torch.equal(x, kept):
             raise Wrong(f"{given} the input of the model was overwritten. Write into a clone, and return that.")
         handle.remove()

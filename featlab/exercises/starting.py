@@ -31,7 +31,8 @@ def expected_std(answer) -> str:
             1 / math.sqrt(3 * fan_in): "that is nn.Linear's own",
         }
         if not math.isclose(got, wanted, rel_tol=1e-4):
-            why = next((why for value, why in slips.items() if math.isclose(got, value, rel_tol=1e-4)), "far off")
+            near = "measured on a draw, it seems; compute it" if math.isclose(got, wanted, rel_tol=0.1) else "far off"
+            why = next((why for value, why in slips.items() if math.isclose(got, value, rel_tol=1e-4)), near)
             raise Wrong(f"For a weight of shape {shape} you gave {got:.4f} and it is {wanted:.4f}: {why}.")
     return "Linear layers and windows of one, two and three axes."
 
@@ -103,6 +104,7 @@ def silent_units(answer) -> str:
         model[0].bias[[1, 4, 5]] = -100
         model[0].weight[7], model[0].bias[7] = 0, 0  # exactly 0 is silent, too
         model[4].bias[:6] = -1000
+        model[4].bias[6:] = 0.3  # so that each of these speaks for some sample, whatever Dropout takes away
     model.eval()
     model[2].train()
     x = torch.randn(9, 1, 6, 6)
@@ -182,14 +184,14 @@ def _scaled(model: nn.Module, before: dict[str, Tensor], x: Tensor, said: str) -
         if F.cosine_similarity(old, new, dim=0) < 0.9999:
             raise Wrong(f"{said} {name}.weight points elsewhere. One number for the whole weight is asked.")
         signal = x.std(0).square().mean().sqrt().item()
-        if math.isclose(signal, 1, rel_tol=0.02):
+        if math.isclose(signal, 1, rel_tol=0.005):  # the mean of the stds is off by a percent
             continue
-        why = ""
+        why, returned = "", F.linear(given, old.view_as(layer.weight), layer.bias)
         if torch.equal(old, new):
             why = " Its weight is as it was."
-        elif math.isclose(
-            old.norm() / new.norm(), F.linear(given, old.view_as(layer.weight), layer.bias).std(), rel_tol=0.02
-        ):
+        elif math.isclose(old.norm() / new.norm(), returned.std(0).mean(), rel_tol=1e-3):
+            why = " You took the mean of the stds; section 2 takes the root of the mean of their squares."
+        elif math.isclose(old.norm() / new.norm(), returned.std(), rel_tol=0.02):
             why = " You divided by the overall std, and the biases are in that. Across the batch, unit by unit."
         elif name != "0":
             why = " Did it get what the scaled layers before it return?"

@@ -106,6 +106,7 @@ def to_model_input(answer) -> str:
     locked.flags.writeable = False
     arrays = {"a uint8 scan": photo, "a float64 scan": scan, "a float32 scan": ready, "a read-only scan": locked}
     arrays |= {"every second column of a uint8 scan": photo[:, ::2], "a scan turned upside down": scan[::-1]}
+    arrays |= {"a nearly black uint8 scan": photo % 2}  # its dtype says what to divide by, its largest value does not
     for name, array in arrays.items():
         given, before = f"With {name} of shape {array.shape}", array.copy()
         got = answer(array)
@@ -119,7 +120,7 @@ def to_model_input(answer) -> str:
                 f"{given} the tensor still shares memory with the array. `from_numpy` shares, and `.float()`, `.to` "
                 f"and `as_tensor` copy only where they must change something. Which call always copies?"
             )
-    return "Six arrays, read-only, strided and upside down ones among them, and nothing is shared."
+    return "Seven arrays, read-only, strided and upside down ones among them, and nothing is shared."
 
 
 def _right_input(got: Tensor, array: np.ndarray, given: str) -> None:
@@ -135,6 +136,8 @@ def _right_input(got: Tensor, array: np.ndarray, given: str) -> None:
         return
     low, high = got.min().item(), got.max().item()
     if torch.allclose(got, true * 255, atol=1e-3) and array.dtype == np.uint8:
+        if high <= 1:
+            raise Wrong(f"{given} its 1 stayed 1; that is 1 of 255. The dtype says so, and the largest value does not.")
         raise Wrong(f"{given} values reach {high:.0f}; 0 to 1 is asked. uint8 counts to 255.")
     if torch.allclose(got, true / 255, atol=1e-6):
         raise Wrong(f"{given} values end at {high:.4f}. Floats are in 0 to 1 already: divide only what is uint8.")
@@ -194,7 +197,7 @@ def _one_truth(got, name: str) -> bool:
 
 @exercise(LESSON)
 def window(answer) -> str:
-    """Compare with torch's own unfold, then write through the windows."""
+    """Compare with torch's own unfold, values and the address where the windows begin."""
     for given, make, size in [
         ("torch.arange(10.) in windows of 3", lambda: torch.arange(10.0), 3),
         ("every second element of torch.arange(14), in windows of 4", lambda: torch.arange(14)[::2], 4),
@@ -211,7 +214,7 @@ def window(answer) -> str:
             raise Wrong(f"{given} the shape is {tuple(got.shape)}, not {tuple(true.shape)}. {why}")
         if not torch.equal(got, true):
             raise Wrong(f"{given} the values are others. {_why_not_values(got, t, true)}")
-        if got.untyped_storage().data_ptr() != t.untyped_storage().data_ptr():
+        if got.data_ptr() != t.data_ptr():  # NumPy's sliding_window_view shares as well, in a storage of its own
             raise Wrong(f"{given} the values are right, in a copy. Windows that share need no new memory: as_strided.")
         if got.dtype != t.dtype:
             raise Wrong(f"{given} the dtype became {got.dtype}; it is {t.dtype}.")

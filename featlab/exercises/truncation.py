@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from featlab.exercises import Wrong, describe, exercise
 from featlab.exercises.extraction import LESSON, Sorter, as_found, new_model
+from featlab.exercises.hooks import noted
 from featlab.states import model_state
 
 
@@ -95,14 +96,6 @@ def _right_chain(model: Sorter, chain: nn.Sequential, name: str, given: str) -> 
 # ---- features_of
 
 
-class _Counted(nn.Linear):
-    calls = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.calls += 1
-        return super().forward(x)
-
-
 class _Failing(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         raise ZeroDivisionError("raised by the model itself")
@@ -113,10 +106,9 @@ def features_of(answer) -> str:
     """Look at the values, at what ran too long, and at the hooks afterwards, also when the model raises."""
     for names in (["stem.0", "body.0"], ["body.0", "stem"], ["stem"], ["pool", "relu"]):
         model, x = new_model()
-        model.relu.register_forward_hook(lambda module, args, output: None)  # a hook of the user's own
-        model.fc = _Counted(6, 5)
-        parts, before, given = _parts(model, x), model_state(model), f"features_of(model, x, {names})"
-        got = answer(model, x.clone(), list(names))
+        parts, given = _parts(model, x), f"features_of(model, x, {names})"
+        order, ran = noted(model, x.clone())  # by hooks of the user's own: they must stay
+        before, got = model_state(model), answer(model, x.clone(), list(names))
         as_found(model, before, f"After {given}", "Keep the handles and remove each of them, no others.")
         if not isinstance(got, dict) or set(got) != set(names):
             keys = f"a dict with the keys {list(got)}" if isinstance(got, dict) else describe(got)
@@ -124,8 +116,11 @@ def features_of(answer) -> str:
             raise Wrong(f"{given} gave {keys}; a dict with {names} is asked.{hint}")
         for name in names:
             _right_feature(got[name], parts[name], name, given)
-        if model.fc.calls:
+        if "" in ran:
             raise Wrong(f"{given} ran the model to its end. When the last of them is there, raise in the hook.")
+        last = max(map(order.index, names)) + 1
+        if late := ran[last:]:
+            raise Wrong(f"{given} ran on when it had all: {', '.join(late)}. Raise in the hook that fills the dict.")
     return _forward_that_raises(answer)
 
 

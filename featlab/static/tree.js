@@ -137,8 +137,8 @@ function showTree({ model, el, className, columns, hint, keysHint, many, say, as
     if (before) tree.names.forEach((name, row) => before.has(name) && opened.add(row));
     else openAtFirst();
     // columns as wide as their longest word, so that rows line up though each is laid out alone
-    for (const { key, most } of columns) {
-      if (most) root.style.setProperty(`--${key}`, `${0.86 * Math.min(most, Math.max(6, longest(tree[key])))}ch`);
+    for (const { key, head, most } of columns) {
+      if (most) root.style.setProperty(`--${key}`, `${0.86 * Math.min(most, Math.max(head.length, longest(tree[key])))}ch`);
     }
     root.style.setProperty("--names", `${Math.min(36, longest(tree.names))}ch`);
     scroller.style.height = `${Math.min(SHOWN, Math.max(4, tree.count)) * ROW}px`;
