@@ -7,6 +7,7 @@ import fnmatch
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import torch
@@ -72,22 +73,21 @@ def compare(model: nn.Module, x: torch.Tensor, layers: int = 5) -> str:
 
 
 def main(patterns: list[str]) -> int:
-    failed = untraceable = passed = 0
+    counts = Counter()
     for family, name in every_model():
         if patterns and not any(fnmatch.fnmatch(name, pattern) for pattern in patterns):
             continue
         start = time.perf_counter()
         model, x = build(family, name)
-        repr(fl.LayerPicker(model, x))
+        wrong, untraced = fl.LayerPicker(model, x).tree["error"], ""
         try:
-            wrong = compare(model, x)
+            wrong = wrong or compare(model, x)
         except (fx.proxy.TraceError, TypeError) as error:
-            wrong, untraceable = f"fx cannot trace it ({type(error).__name__}); the picker was built", untraceable + 1
-        else:
-            failed, passed = failed + bool(wrong), passed + (not wrong)
-        print(f"{name:<28} {time.perf_counter() - start:5.1f} s  {wrong or 'agrees'}", flush=True)
-    print(f"{passed} passed, {failed} failed, {untraceable} skipped")
-    return bool(failed)
+            untraced = f"fx cannot trace it ({type(error).__name__}); the picker shows it"
+        counts["failed" if wrong else "skipped" if untraced else "passed"] += 1
+        print(f"{name:<28} {time.perf_counter() - start:5.1f} s  {wrong or untraced or 'agrees'}", flush=True)
+    print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
+    return bool(counts["failed"])
 
 
 if __name__ == "__main__":
