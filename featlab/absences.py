@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from .selectors import holds
+from .selectors import find, holds
 
 
 class NeverRan(KeyError):
@@ -22,8 +22,8 @@ def why_never(model: nn.Module, name: str) -> str:
         return f"'{name}' was not captured, and {type(model).__name__} has no such submodule."
     if base != name and not holds(model, name):
         return f"'{base}' was not called often enough for '{name}'."
-    family = [model, *(model.get_submodule(base[:at]) for at, sign in enumerate(base) if sign == ".")]
-    module = model.get_submodule(base)
+    family = [model, *(find(model, base[:at]) for at, sign in enumerate(base) if sign == ".")]
+    module = find(model, base)
     parent = family[-1]
     if isinstance(module, nn.ModuleList | nn.ModuleDict):
         reason = f"{type(module).__name__} only holds others and is never called; ask for '{base}.*'."

@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from .absences import NeverRan, why_never
-from .looks import turns
+from .looks import in_eval, modes_of, put_modes, turns
 from .selectors import Selector, check_module, every, find, holds, names
 from .structures import describe, map_leaves
-from .switches import evaluating
 
 
 class Inputs(tuple):
@@ -59,9 +58,9 @@ class Seen(Mapping):
 class _Grads(dict):
     def __missing__(self, name: str):
         raise NeverRan(
-            f"no gradient for '{name}'. Ask with grads=True, and call backward() inside the block. None comes to what the "
-            "loss does not use, to what ran without recording (no_grad), and to a view (flatten) that was written in "
-            "place afterwards: torch keeps no gradient of what stood there before."
+            f"no gradient for '{name}'. Ask with grads=True, and call backward() inside the block. None comes to what "
+            "the loss does not use, to what ran without recording (no_grad), and to a view (flatten) that was written "
+            "in place afterwards: torch keeps no gradient of what stood there before."
         )
 
 
@@ -92,7 +91,8 @@ def capture(
     Args:
         selector: as in `names`; also one repeat, such as "layer1.0.relu_1" for the second call of layer1.0.relu.
         inputs: keep in `seen.inputs` what each call was given, as it was before the forward.
-        grads: keep in `seen.grads` the gradient of each output; call `backward` inside the block.
+        grads: keep in `seen.grads` the gradient of each output; call `backward` inside the block. Of several backward
+            passes the last one counts.
         copy: clone every tensor, so that no later in-place operation changes what was kept.
         detach: cut what is kept from the graph, so that it keeps no graph alive.
         to: the device to keep the values on.
@@ -164,7 +164,7 @@ def run_features(
     asked = [name for _, wanted in groups for name in wanted]
     found: dict[str, Any] = {}
     modules, recording = every(model), torch.is_grad_enabled()
-    modes = [module.training for module in modules]
+    modes = modes_of(modules)
 
     def on_call(labels: list[str], output: Any, given: None) -> None:
         fresh = [label for label in labels if label in asked and label not in found]
@@ -176,8 +176,7 @@ def run_features(
 
     with ExitStack() as stack:
         if mode == "eval":
-            stack.enter_context(turns)
-            stack.enter_context(evaluating(model))
+            stack.enter_context(in_eval(model))
         elif warn:
             stack.enter_context(_warning_of_moving_statistics(modules))
         _run_eagerly(model, stack)
@@ -190,9 +189,7 @@ def run_features(
                 raise
             # a forward that switches for a while was cut off before it could switch back
             torch.set_grad_enabled(recording)
-            for module, training in zip(modules, modes, strict=True):
-                if module.training != training:
-                    module.training = training
+            put_modes(modules, modes)
     for name in asked:
         if name not in found:
             raise NeverRan(why_never(model, name))
@@ -224,7 +221,7 @@ def shapes(model: nn.Module):
     thread, seen, words, handles = threading.get_ident(), {}, {}, []
 
     def word(value: Any) -> str:
-        if type(value) is not Tensor:
+        if type(value) is not Tensor or value.is_nested:
             return describe(value)
         key = (value.shape, value.dtype)
         return words.get(key) or words.setdefault(key, describe(value))
@@ -273,7 +270,7 @@ def _resolve(model: nn.Module, selector: Selector) -> list[tuple[nn.Module, list
     for name, base in [*((name, name) for name in plain), *repeats.items()]:
         module = find(model, base)
         if isinstance(module, torch.jit.RecursiveScriptModule):
-            raise ValueError(f"'{base}' is TorchScript, which takes no hooks. Give the model as it was before scripting.")
+            raise ValueError(f"'{base}' is TorchScript, which takes no hooks. Give the model from before scripting.")
         groups.setdefault(id(module), (module, []))[1].append(name)
     return list(groups.values())
 
@@ -292,31 +289,35 @@ def _listen(
     bases = list(dict.fromkeys(name if holds(model, name) else name.rpartition("_")[0] for name in wanted))
     calls = {base: labels(model, base) for base in bases}
 
-    def before(module, args, *rest):
-        if threading.get_ident() == thread:
+    def ours(called: nn.Module) -> bool:
+        """Say whether it is our thread's call, and not that of a copy made meanwhile, which has our hooks too."""
+        return called is module and threading.get_ident() == thread
+
+    def before(called, args, *rest):
+        if ours(called):
             (kwargs,) = rest
             kept = Inputs(keep_input(args))
             kept.kwargs = keep_input(kwargs)
             given.append((kwargs, kept))
 
-    def after(module, args, output, kept=None):
-        if threading.get_ident() != thread:  # somebody else's call of the same module
+    def after(called, args, output, kept=None):
+        if not ours(called):
             return
         # a name asks for each call, a repeat for its own only
         fitting = [label for base in bases if (label := next(calls[base])) in wanted or base in wanted]
         if fitting:
             on_call(fitting, output, kept)
 
-    def after_with_input(module, args, *rest):
+    def after_with_input(called, args, *rest):
         # a hook removed while another thread is calling it gets no kwargs any more
-        if threading.get_ident() != thread:
+        if not ours(called):
             return
         kwargs, output = rest
         # calls that raised have left theirs on top; a later hook of the user's may have made other kwargs
         at = next((at for at in reversed(range(len(given))) if given[at][0] is kwargs), -1)
         kept = given[at][1] if given else None
         del given[at:]
-        after(module, args, output, kept)
+        after(called, args, output, kept)
 
     if keep_input:
         stack.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
@@ -338,7 +339,7 @@ def _keep_gradients(output: Any, labels: list[str], grads: dict, keep: Callable,
     def place(tensor: Tensor) -> "_Place":
         mine = _Place()
         if tensor.requires_grad:
-            # what is written into a view or its base goes round the view's node, and takes its part of the gradient along
+            # after a write into a view or its base, gradients go round the node that the view had until then
             view = tensor.detach() if tensor._is_view() else None
             version = tensor._version
 

@@ -4,17 +4,15 @@ import copy
 import statistics
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .activations import call, run_features
-from .looks import looking
+from .looks import in_eval, looking, refuses
 from .selectors import Selector, every, names
 from .structures import describe, leaves, map_leaves
-from .switches import evaluating
 from .tables import Table
 
 WAYS = ("hook", "fx", "sequential", "identity")
@@ -35,15 +33,25 @@ class Extractor(nn.Module):
         self.training = model.training
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        with evaluating(self.net) if self.mode == "eval" else nullcontext():
+        if self.mode is None:
+            return self.net(*args, **kwargs)
+        with in_eval(self.net):
             return self.net(*args, **kwargs)
 
     def __reduce__(self):
-        flags = [module.training for module in self.modules()]
-        return Extractor, (*self._made_from, self.names, self.way, self.mode), flags
+        # the net is made anew; what else was set or put in goes along
+        own = self.__getstate__()
+        made_from, own["_modules"] = own.pop("_made_from"), {k: m for k, m in self._modules.items() if k != "net"}
+        flags = [module.training for module in self.net.modules()]
+        return Extractor, (*made_from, self.names, self.way, self.mode), (own, flags)
 
-    def __setstate__(self, flags: list[bool]) -> None:
-        for module, training in zip(self.modules(), flags, strict=True):
+    def __setstate__(self, state: tuple[dict, list[bool]]) -> None:
+        own, flags = state
+        own["_modules"] = {"net": self.net, **own["_modules"]}
+        vars(self).update(own)
+        if self.way == "fx":  # it has a graph for each mode, and only train() takes the other
+            self.net.train(flags[0])
+        for module, training in zip(self.net.modules(), flags, strict=True):
             module.training = training
 
 
@@ -100,7 +108,7 @@ def _hook(model: nn.Module, asked: list[str], mode: str | None) -> nn.Module:
 def _fx(model: nn.Module, asked: list[str], mode: str | None) -> nn.Module:
     from torchvision.models.feature_extraction import create_feature_extractor
 
-    hooked = [name for name, module in model.named_modules() if module._modules and module._forward_hooks]
+    hooked = [name for name, m in model.named_modules() if m._modules and (m._forward_hooks or m._forward_pre_hooks)]
     if hooked:
         where = ", ".join(repr(name or "the model") for name in hooked[:3])
         raise ValueError(
@@ -110,7 +118,8 @@ def _fx(model: nn.Module, asked: list[str], mode: str | None) -> nn.Module:
     # it leaves everything in the root's mode, and in train mode when it fails
     with looking(model):
         net = create_feature_extractor(model, asked, suppress_diff_warning=True)
-        return net.eval() if mode == "eval" else net.train(model.training)
+        # train() would change to a graph whose functions, such as F.dropout, are fixed in train mode
+        return torch.fx.GraphModule(net, net.eval_graph) if mode == "eval" else net.train(model.training)
 
 
 def _sequential(model: nn.Module, asked: list[str], mode: str | None) -> nn.Module:
@@ -121,7 +130,7 @@ def _sequential(model: nn.Module, asked: list[str], mode: str | None) -> nn.Modu
             if key == part:
                 break
             steps.append(child)
-        module = module.get_submodule(part)
+        module = module._modules[part]
     return _Named(nn.Sequential(*steps, module), name)
 
 
@@ -131,13 +140,13 @@ def _identity(model: nn.Module, asked: list[str], mode: str | None) -> nn.Module
     def twin(module: nn.Module, path: list[str]) -> nn.Module:
         """Return a copy of the module itself that shares all below it, with Identity after the path."""
         copied = copy.copy(module)
-        copied._modules = dict(module._modules)
-        keys = list(copied._modules)
+        children = vars(copied)["_modules"] = dict(module._modules)
+        keys = list(children)
         for later in keys[keys.index(path[0]) + 1 :]:
-            if copied._modules[later] is not None:
-                copied._modules[later] = nn.Identity()
+            if children[later] is not None:
+                children[later] = nn.Identity()
         if len(path) > 1:
-            copied._modules[path[0]] = twin(copied._modules[path[0]], path[1:])
+            children[path[0]] = twin(children[path[0]], path[1:])
         return copied
 
     return _Named(twin(model, name.split(".")), name)
@@ -165,9 +174,16 @@ def compare_ways(model: nn.Module, x: Any, selector: Selector, *, rounds: int = 
 
     The model, its statistics and the random numbers are left as they are.
 
+    Raises:
+        UnknownName: the selector fits no submodule.
+        ValueError: the model has lazy submodules, which a call would set.
+        Exception: whatever the model raises; what a way raises stands in its row.
+
     Claims: X3, X5, X6, X10.
     """
     asked = names(model, selector)
+    if refusal := refuses(model):
+        raise ValueError(refusal)
     with looking(model):
         expected = call(_ByHook(model, asked), _clone(x))
     rows = [_row(model, x, asked, way, expected, rounds) for way in WAYS]
@@ -229,14 +245,27 @@ def _clone(x: Any) -> Any:
     return map_leaves(Tensor, lambda tensor: tensor.detach().clone(), x)
 
 
+def _numbers(tensor: Tensor) -> Tensor:
+    """Return the values as a dense tensor whose numbers can be subtracted."""
+    if tensor.is_nested:
+        return torch.cat([_numbers(part).flatten() for part in tensor.unbind()])
+    if tensor.is_quantized:
+        return tensor.dequantize()
+    dense = tensor if tensor.layout == torch.strided else tensor.to_dense()
+    return dense if dense.is_complex() or dense.dtype == torch.float64 else dense.float()
+
+
 def _verdict(got: dict, expected: dict) -> str:
-    for name, right in expected.items():
-        for mine, theirs in zip(leaves(Tensor, got[name]), leaves(Tensor, right), strict=False):
-            if mine.shape != theirs.shape:
-                same = mine.numel() == theirs.numel() and torch.allclose(mine.flatten(), theirs.flatten())
-                return f"{'same numbers, ' if same else 'no: '}shape {tuple(mine.shape)} not {tuple(theirs.shape)}"
-            if not torch.allclose(mine, theirs, equal_nan=True):
-                return f"no: max |Δ| {(mine - theirs).abs().max():.3g}"
-        if describe(got[name]) != describe(right):
-            return f"no: {describe(got[name])} not {describe(right)}"
+    for name, value in expected.items():
+        for mine, theirs in zip(leaves(Tensor, got[name]), leaves(Tensor, value), strict=False):
+            if mine.dtype != theirs.dtype:
+                return f"no: {describe(mine)} not {describe(theirs)}"
+            ours, right = _numbers(mine), _numbers(theirs)
+            if ours.shape != right.shape:
+                same = ours.numel() == right.numel() and torch.allclose(ours.flatten(), right.flatten())
+                return f"{'same numbers, ' if same else 'no: '}shape {tuple(ours.shape)} not {tuple(right.shape)}"
+            if not torch.allclose(ours, right, equal_nan=True):
+                return f"no: max |Δ| {(ours - right).abs().max():.3g}"
+        if describe(got[name]) != describe(value):
+            return f"no: {describe(got[name])} not {describe(value)}"
     return "same"

@@ -1,24 +1,25 @@
 """Look at one model with one input: what each submodule returns, computed when asked for, and kept for a while."""
 
+import random
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from .absences import NeverRan, why_never
 from .activations import arguments, labels, run_features, shapes
-from .looks import looking
+from .looks import looking, refuses
 from .outlines import Outline, outline
 from .selectors import UnknownName, every, names, walk
 from .structures import describe, leaves, map_leaves
 
 _KEPT = 2**28  # bytes of features that one onlooker keeps
-_LAZY = "It has lazy submodules, whose shapes the first call sets. Call the model once, then look again."
+_SPARSE = {torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc}
 _SCRIPTED = "It is TorchScript, which calls no hooks. Give the model as it was before scripting."
 
 
@@ -73,7 +74,10 @@ class Onlooker:
         if base in self._rows and name in self.labels(self._rows[base]):
             return self._rows[base]
         names(self.model, [name])
-        raise UnknownName(f"'{name}' stands for several submodules or was added later; give one name of the tree.")
+        raise UnknownName(
+            f"'{name}' is no name of the tree: it stands for several submodules, or was added since. Give one name of "
+            "the tree; refresh() looks at the model anew."
+        )
 
     def labels(self, row: int) -> list[str]:
         """Return the names of a submodule's calls: its own, then "relu_1" and so on."""
@@ -131,7 +135,7 @@ class Onlooker:
         return answer
 
     def _drop_oldest(self, spared: int) -> None:
-        sizes = {name: sum(t.nbytes for t in leaves(Tensor, value)) for name, value in self._kept.items()}
+        sizes = {name: sum(map(_size, leaves(Tensor, value))) for name, value in self._kept.items()}
         while sum(sizes.values()) > _KEPT and len(sizes) > spared:
             oldest = next(iter(sizes))
             del sizes[oldest], self._kept[oldest]
@@ -140,6 +144,8 @@ class Onlooker:
     def _watching(self) -> Iterator[tuple[tuple, dict]]:
         """Yield a fresh copy of the input, in a block that moves nothing and draws the same random numbers."""
         with looking(self.model), torch.no_grad():
+            random.seed(0)
+            np.random.seed(0)  # noqa: NPY002 - the global one is what a forward draws from
             torch.default_generator.manual_seed(0)
             if torch.cuda.is_initialized():
                 torch.cuda.manual_seed_all(0)
@@ -149,7 +155,7 @@ class Onlooker:
         """Say why this model cannot be looked at, or return ""."""
         if isinstance(self.model, torch.jit.ScriptModule):
             return _SCRIPTED
-        return _LAZY if any(is_lazy(p) for m in every(self.model) for p in m._parameters.values()) else ""
+        return refuses(self.model)
 
     def _fingerprint(self) -> list:
         """Return what differs after training, `.to()` or a change of mode, and costs no reading of values."""
@@ -171,6 +177,11 @@ def explain(error: BaseException, model: nn.Module) -> str:
         inside = known.get(id(me), inside) if isinstance(me, nn.Module) else inside
         step = step.tb_next
     return f"{type(error).__name__}{inside}: {str(error)[:1000]}"
+
+
+def _size(tensor: Tensor) -> int:
+    """Return the bytes of a tensor's values; `nbytes` raises for a sparse one."""
+    return (tensor._nnz() if tensor.layout in _SPARSE else tensor.numel()) * tensor.element_size()
 
 
 def _copy(value: Any) -> Any:

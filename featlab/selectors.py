@@ -57,14 +57,14 @@ def walk(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def every(model: nn.Module) -> list[nn.Module]:
     """Return the model and its submodules, each once; faster than `model.modules()`, and in no promised order."""
-    found = {id(model): model}
-    waiting = [model]
-    while waiting:
-        for child in waiting.pop()._modules.values():
-            if child is not None and id(child) not in found:
-                found[id(child)] = child
-                waiting.append(child)
-    return list(found.values())
+    found, known = [model], {id(model)}
+    for module in found:  # which grows meanwhile
+        if children := module._modules:
+            for child in children.values():
+                if child is not None and id(child) not in known:
+                    known.add(id(child))
+                    found.append(child)
+    return found
 
 
 def check_module(model: object) -> None:
@@ -76,11 +76,16 @@ def check_module(model: object) -> None:
 
 def holds(model: nn.Module, name: str) -> bool:
     """Say whether the model has a submodule of exactly this name."""
+    return find(model, name) is not None
+
+
+def find(model: nn.Module, name: str) -> nn.Module | None:
+    """Return the submodule of exactly this name, or None; an attribute of the class that hides it is passed by."""
     module = model
     for key in name.split("."):
         # TorchScript's dict of submodules knows `in`, not `get`
         module = module._modules[key] if module is not None and key in module._modules else None
-    return module is not None
+    return module
 
 
 def _fitting(model: nn.Module, tree: list[tuple[str, nn.Module]], part: object) -> list[str]:
@@ -90,7 +95,10 @@ def _fitting(model: nn.Module, tree: list[tuple[str, nn.Module]], part: object) 
     elif isinstance(part, str):
         if holds(model, part):
             return [part]
-        fits = re.compile(_regex(part)).fullmatch
+        try:
+            fits = re.compile(_regex(part)).fullmatch
+        except re.error:  # brackets around nonsense, such as [z-a]
+            raise UnknownName(_unknown(model, tree, part, f"'{part}'")) from None
         found = _once(tree, lambda name, module: fits(name))
         what = f"'{part}'"
     else:

@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor
@@ -18,12 +18,13 @@ def map_leaves(kind: type, change: Callable, value: Any) -> Any:
         return change(value)
     if isinstance(value, dict):
         changed = {key: map_leaves(kind, change, item) for key, item in value.items()}
-        return changed if type(value) is dict else _refill(value, changed)
-    if isinstance(value, tuple | list):
+        return changed if type(value) is dict else _refill(value, changed.items())
+    if isinstance(value, list):
         changed = [map_leaves(kind, change, item) for item in value]
-        if hasattr(value, "_fields"):  # a NamedTuple takes its fields one by one
-            return type(value)(*changed)
-        return type(value)(changed)
+        return changed if type(value) is list else _refill(value, enumerate(changed))
+    if isinstance(value, tuple):
+        changed = tuple([map_leaves(kind, change, item) for item in value])
+        return changed if type(value) is tuple else _retuple(value, changed)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         twin = copy.copy(value)
         for field in dataclasses.fields(value):
@@ -61,7 +62,10 @@ def paths(kind: type, value: Any) -> list[tuple[str, Any]]:
 def describe(value: Any) -> str:
     """Return a value in a few words: "(8, 64, 56, 56) float32", "tuple of 2: ...", "dict of 3: ..."."""
     if isinstance(value, Tensor):
-        return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+        dtype = str(value.dtype).removeprefix("torch.")
+        if value.is_nested:  # one without a jagged layout has no shape as a whole
+            return f"nested tensor of {value.size(0)} {dtype}"
+        return f"{tuple(value.shape)} {dtype}"
     if isinstance(value, dict):
         inner = ", ".join(f"{key}: {describe(item)}" for key, item in list(value.items())[:3])
     elif isinstance(value, tuple | list):
@@ -72,8 +76,19 @@ def describe(value: Any) -> str:
     return f"{type(value).__name__} of {len(value)}: {inner}{more}"
 
 
-def _refill(value: dict, items: dict) -> dict:
+def _refill(value: Any, items: Iterable[tuple]) -> Any:
     twin = copy.copy(value)
-    for key, item in items.items():
+    for key, item in items:
         twin[key] = item
+    return twin
+
+
+def _retuple(value: tuple, items: tuple) -> tuple:
+    """Return another of the value's class without calling its constructor, which may want or refuse what it likes."""
+    try:
+        twin = tuple.__new__(type(value), items)
+    except TypeError:  # classes written in C, such as torch.Size and torch.return_types
+        return type(value)(items)
+    if hasattr(value, "__dict__"):
+        vars(twin).update(vars(value))
     return twin

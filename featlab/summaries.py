@@ -95,7 +95,9 @@ def unreadable(tensor: Tensor) -> str:
     """Say why a tensor has no values that could be read one by one, else ""."""
     if tensor.is_meta:
         return "on the meta device a tensor has a shape and no values"
-    if tensor.layout != torch.strided or tensor.is_nested:
+    if tensor.is_nested:
+        return "it is nested; .to_padded_tensor(0.0) would give numbers to show"
+    if tensor.layout != torch.strided:
         return f"its layout is {str(tensor.layout).removeprefix('torch.')}; .to_dense() would give numbers to show"
     return ""
 

@@ -4,6 +4,7 @@ import copy
 import gc
 import itertools
 import threading
+import time
 import weakref
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from torch import nn
 
 from featlab.absences import NeverRan
 from featlab.activations import capture, features, labels, shapes
+from featlab.extractors import extractor
 from featlab.selectors import UnknownName, every
 
 
@@ -82,6 +84,36 @@ def test_gradients_in_front_of_an_in_place_operation_are_those_of_the_value_seen
     F.relu(F.relu(F.relu(twin) - 0.1) - 0.1).sum().backward()
     assert twin.grad.any()
     assert torch.equal(seen.grads["linear"], twin.grad)
+
+
+@pytest.mark.parametrize("branches", [1, 2])
+def test_a_view_that_is_written_in_place_has_no_gradient_rather_than_a_part_of_it(x, branches):
+    class Views(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.flat, self.relu = nn.Linear(4, 4), nn.Flatten(0), nn.ReLU(inplace=True)
+
+        def forward(self, x):
+            flat = self.flat(self.linear(x))
+            tripled = flat * 3
+            return self.relu(flat) + tripled if branches == 2 else self.relu(flat)
+
+    model = Views()
+    with capture(model, ["linear", "flat"], grads=True) as seen:
+        model(x).sum().backward()
+    twin = model.linear(x).detach().requires_grad_()
+    (F.relu(twin) + (branches - 1) * 3 * twin).sum().backward()
+    assert torch.equal(seen.grads["linear"], twin.grad)
+    # torch gives the view's node the gradient of the tripled branch alone
+    with pytest.raises(NeverRan, match="no gradient for 'flat'.* a view .flatten. that was written in place"):
+        seen.grads["flat"]
+
+
+def test_a_view_that_nobody_writes_into_has_its_gradient(x):
+    model = nn.Sequential(nn.Linear(4, 4), nn.Flatten(0), nn.Tanh())
+    with capture(model, "1", grads=True) as seen:
+        model(x).sum().backward()
+    assert torch.allclose(seen.grads["1"], 1 - model(x) ** 2)
 
 
 def test_each_call_of_a_reused_module_is_kept_and_a_real_name_loses_nothing(model, x):
@@ -156,6 +188,14 @@ class Pair(NamedTuple):
     second: object
 
 
+def test_gradients_come_in_a_structure_whose_constructor_takes_tensors_only():
+    rows = nn.utils.rnn.pack_sequence([torch.ones(3, 4), torch.ones(2, 4)])
+    model = nn.Sequential(nn.LSTM(4, 2))
+    with capture(model, "0", grads=True) as seen:
+        model(rows)[0].data.sum().backward()
+    assert torch.equal(seen.grads["0"][0].data, torch.ones(5, 2))
+
+
 @dataclass
 class Output:
     logits: torch.Tensor
@@ -215,6 +255,13 @@ def test_a_hook_of_the_user_s_that_changes_the_output_is_respected_and_stays(mod
     assert hooks(model) == before
 
 
+def test_a_hook_that_the_user_sets_meanwhile_does_not_lose_the_inputs(model, x):
+    with capture(model, "linear", inputs=True) as seen:
+        model.linear.register_forward_pre_hook(lambda module, args, kwargs: (args, dict(kwargs)), with_kwargs=True)
+        model(x)
+    assert torch.equal(seen.inputs["linear"][0], x)
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
 def test_nothing_of_ours_remains_when_the_forward_ends_early(model, x, error):
     model.train()
@@ -266,6 +313,43 @@ def test_the_model_s_own_except_exception_does_not_stop_the_early_stop(x):
 
     assert torch.equal(features(Careful(), x, "a")["a"], x.tanh())
     assert not ran
+
+
+def test_a_forward_that_switches_for_a_while_is_switched_back_when_it_is_stopped(x):
+    class Frozen(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.last = nn.BatchNorm1d(4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            was, recording = self.norm.training, torch.is_grad_enabled()
+            self.norm.eval()
+            torch.set_grad_enabled(False)
+            x = self.norm(x)
+            torch.set_grad_enabled(recording)
+            self.norm.train(was)
+            return self.last(x)
+
+    model = Frozen()
+    with torch.enable_grad():
+        features(model, x, "norm")
+        assert model.norm.training
+        assert torch.is_grad_enabled()
+
+
+def test_a_model_that_holds_an_extractor_is_stopped_inside_it(x):
+    class Head(nn.Module):
+        def __init__(self, backbone):
+            super().__init__()
+            self.backbone, self.last = extractor(backbone, "1"), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.last(self.backbone(x)["1"])
+
+    model = Head(nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4)))
+    name = "backbone.net.model.0"
+    assert torch.equal(features(model, x, name)[name], model.get_submodule(name)(x))
+    assert hooks(model) == 0
 
 
 def test_mode_eval_moves_no_statistics_and_gives_eval_values(x):
@@ -340,6 +424,85 @@ def test_threads_do_not_mix_up_their_values(model):
     [thread.join() for thread in threads]
     assert results == dict.fromkeys(range(6), True)
     assert hooks(model) == 0
+
+
+@pytest.mark.parametrize("make", [lambda model: lambda x: features(model, x, "2", mode="eval")["2"], None])
+def test_threads_in_eval_mode_all_compute_in_eval_and_the_last_puts_back(x, make):
+    pauses = itertools.cycle([0.001, 0.004, 0.002])  # so that each begins while another is under way
+    model = nn.Sequential(nn.BatchNorm1d(4), Odd(lambda x: time.sleep(next(pauses)) or x), nn.Dropout(), nn.Tanh())
+    expected, before = copy.deepcopy(model[0]).eval()(x), copy.deepcopy(model.state_dict())
+    made = extractor(model, "2", mode="eval")
+    run, good, start = make(model) if make else lambda x: made(x)["2"], [], threading.Barrier(4)
+
+    def work():
+        start.wait()
+        for _ in range(10):
+            good.append(torch.equal(run(x), expected))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert good == [True] * 40
+    assert all(module.training for module in model.modules())
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_modules_that_say_they_are_equal_are_told_apart(x):
+    class Times(nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor
+
+        def __eq__(self, other):
+            return type(self) is type(other)
+
+        def __hash__(self):
+            return 1
+
+        def forward(self, x):
+            return x * self.factor
+
+    model = nn.Sequential(Times(2), Times(3))
+    got = features(model, x, ["0", "1"])
+    assert torch.equal(got["0"], 2 * x)
+    assert torch.equal(got["1"], 2 * x * 3)
+
+
+def test_an_attribute_of_the_class_does_not_hide_a_submodule(x):
+    class Hidden(nn.Module):
+        head = property(lambda self: "no module")
+
+        def __init__(self):
+            super().__init__()
+            self._modules["head"] = nn.Tanh()
+
+        def forward(self, x):
+            return self._modules["head"](x)
+
+    assert torch.equal(features(Hidden(), x, "head")["head"], x.tanh())
+    with pytest.raises(NeverRan, match="not called often enough for 'head_1'"):
+        features(Hidden(), x, "head_1")
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+def test_a_scripted_submodule_is_refused_in_words(x):
+    model = nn.Sequential(torch.jit.script(nn.Linear(4, 4)), nn.Tanh())
+    with pytest.raises(ValueError, match="'0' is TorchScript, which takes no hooks. Give the model from before"):
+        features(model, x, "0")
+    with pytest.raises(ValueError, match="'0' is TorchScript"), capture(model, "**", inputs=True):
+        pass
+    assert torch.equal(features(model, x, "1")["1"], model(x))
+
+
+def test_a_copy_made_meanwhile_is_another_model(model, x):
+    with capture(model, "linear", inputs=True) as seen:
+        twin = copy.deepcopy(model)
+        twin.linear.weight.data.zero_()
+        twin(x)
+        model(x)
+        twin(x)
+    assert list(seen) == list(seen.inputs) == ["linear"]
+    assert torch.equal(seen["linear"], model.linear(x))
 
 
 def test_a_compiled_model_is_seen_too_and_stays_compiled(model, x):

@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import nn
 
@@ -90,6 +91,45 @@ def test_an_extractor_can_be_saved_whole_or_by_its_state(images, way):
     assert torch.equal(loaded(images)["layer1"], expected)
 
 
+class Functional(nn.Module):
+    """Its dropout is a function, which fx writes into a graph for each mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.mark, self.last = nn.Linear(4, 4), nn.Identity(), nn.Tanh()
+
+    def forward(self, x):
+        return self.last(self.mark(F.dropout(self.linear(x), 0.5, self.training)))
+
+
+@pytest.mark.parametrize("way", ["hook", "fx"])
+def test_mode_eval_stays_eval_after_train(way):
+    model, x = Functional(), torch.randn(8, 4)
+    made = extractor(model, "mark", way=way, mode="eval")
+    nn.Sequential(made).train()
+    assert torch.equal(made(x)["mark"], model.linear(x))
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))])
+def test_a_copy_goes_on_in_the_mode_that_the_extractor_was_switched_to(training, again):
+    made, x = extractor(Functional().train(not training), "mark", way="fx").train(training), torch.ones(8, 4)
+    twin = again(made)
+    assert bool((twin(x)["mark"] == 0).any()) is training
+    assert [module.training for module in twin.modules()] == [module.training for module in made.modules()]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_copy_takes_along_what_was_put_into_the_extractor(images, way):
+    made = extractor(torchvision.models.resnet18(), "layer1", way=way, mode="eval")
+    made.head, made.note = nn.Linear(4, 2).eval(), "mine"
+    twin = copy.deepcopy(made)
+    assert torch.equal(twin.head.weight, made.head.weight)
+    assert twin.head is not made.head
+    assert (twin.note, twin.head.training) == ("mine", False)
+    assert torch.equal(twin(images)["layer1"], made(images)["layer1"])
+
+
 def test_an_extractor_moves_with_its_model(images):
     made = extractor(torchvision.models.resnet18(), "layer1", way="sequential", mode="eval").double()
     assert made(images.double())["layer1"].dtype == torch.float64
@@ -139,9 +179,10 @@ def test_when_tracing_fails_every_flag_is_as_it_was():
     assert same(before, snapshot(model))
 
 
-def test_fx_is_refused_where_it_would_call_a_user_s_hook_with_stand_ins(resnet):
+@pytest.mark.parametrize("kind", ["register_forward_hook", "register_forward_pre_hook"])
+def test_fx_is_refused_where_it_would_call_a_user_s_hook_with_stand_ins(resnet, kind):
     called = []
-    handle = resnet.layer1.register_forward_hook(lambda *_: called.append(1))
+    handle = getattr(resnet.layer1, kind)(lambda *_: called.append(1))
     with pytest.raises(ValueError, match="hooks on 'layer1' once, while it builds"):
         extractor(resnet, "layer2", way="fx")
     handle.remove()
@@ -211,3 +252,33 @@ def test_an_input_that_the_model_overwrites_is_not_the_caller_s():
 def test_features_and_the_hook_way_agree(resnet, images):
     ours = features(resnet, images, "layer3", mode="eval")["layer3"]
     assert torch.equal(extractor(resnet, "layer3", mode="eval")(images)["layer3"], ours)
+
+
+def test_compare_ways_sets_no_lazy_module():
+    model = nn.Sequential(nn.LazyLinear(3), nn.Tanh())
+    with pytest.raises(ValueError, match="lazy submodules, whose shapes the first call sets. Call the model once"):
+        compare_ways(model, torch.zeros(1, 4), "0")
+    assert type(model[0]) is nn.LazyLinear
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda x: x > 0, "no: (2, 4) float32 not (2, 4) bool"),
+        (lambda x: x.relu().to_sparse(), "no: max |Δ|"),
+        (lambda x: (x * 99).byte(), "no: (2, 4) float32 not (2, 4) uint8"),
+    ],
+)
+def test_compare_ways_compares_values_of_every_type(change, says):
+    class Typed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.mark, self.last = nn.Linear(4, 4), nn.Identity(), nn.Identity()
+
+        def forward(self, x):
+            return self.last(self.mark(change(self.linear(x))))
+
+    rows = {row["way"]: row for row in compare_ways(Typed(), torch.randn(2, 4), "mark", rounds=1)}
+    assert [rows[way]["values"] for way in ("hook", "fx", "identity")] == ["same"] * 3
+    assert rows["sequential"]["worked"] == "yes"
+    assert rows["sequential"]["values"].startswith(says)

@@ -1,7 +1,9 @@
 """Looking with one input: right values, few forwards, nothing left behind."""
 
 import copy
+import random
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -220,3 +222,43 @@ def test_lazy_modules_are_not_set_by_a_look(x):
     model(x)
     assert onlooker.features(["0"])["0"].shape == (6, 3)
     assert not onlooker.error
+
+
+@pytest.mark.parametrize("lazy", [nn.LazyBatchNorm1d(), nn.LazyBatchNorm1d(affine=False)])
+def test_lazy_buffers_are_not_set_by_a_look_either(x, lazy):
+    model = nn.Sequential(lazy)
+    assert "Call the model once" in Onlooker(model, x).error
+    assert model[0] is lazy
+    assert type(lazy) is nn.LazyBatchNorm1d
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+@pytest.mark.parametrize("make", [torch.Tensor.to_sparse, torch.Tensor.to_sparse_csr])
+def test_a_sparse_feature_is_kept_like_any_other(x, make):
+    class Sparse(nn.Module):
+        def forward(self, x):
+            return make(x)
+
+    onlooker = Onlooker(nn.Sequential(nn.ReLU(), Sparse()), x)
+    assert torch.equal(onlooker.features(["1"])["1"].to_dense(), x.relu())
+    assert torch.equal(onlooker.features(["0"])["0"], x.relu())
+
+
+def test_layers_that_draw_from_python_or_numpy_draw_the_same_in_each_look(x):
+    class Shift(nn.Module):
+        def forward(self, x):
+            return x + random.random() + np.random.rand()  # noqa: NPY002
+
+    onlooker = Onlooker(nn.Sequential(Shift(), nn.Identity()), x)
+    first = onlooker.features(["0"])["0"]
+    random.random()
+    np.random.rand()  # noqa: NPY002
+    assert torch.equal(onlooker.features(["1"])["1"], first)
+
+
+def test_a_nested_tensor_between_layers_is_described_too():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    encoder = nn.TransformerEncoder(layer, 2).eval()
+    mask = torch.tensor([[False, False, True], [False, False, False]])
+    onlooker = Onlooker(encoder, {"src": torch.randn(2, 3, 8), "src_key_padding_mask": mask})
+    assert onlooker.error == ""

@@ -97,3 +97,8 @@ def test_walk_skips_empty_places():
 
 def test_every_is_the_set_of_modules(resnet):
     assert {id(m) for m in every(resnet)} == {id(m) for m in resnet.modules()}
+
+
+def test_brackets_around_nonsense_are_an_unknown_name(resnet):
+    with pytest.raises(UnknownName, match="no submodule 'layer.z-a.'"):
+        names(resnet, "layer[z-a]")

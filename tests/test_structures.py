@@ -2,6 +2,7 @@ from collections import OrderedDict, defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import pytest
 import torch
 from torch import nn
 
@@ -53,6 +54,26 @@ def test_every_container_keeps_its_type_and_the_given_value_stays_as_it_was():
     assert value["output"].logits is t
 
 
+def test_no_constructor_is_called_and_attributes_go_along():
+    class Two(tuple):
+        def __new__(cls, first, second):
+            return super().__new__(cls, (first, second))
+
+    class Line(list):
+        def __init__(self, first, second):
+            super().__init__((first, second))
+
+    for value in (Two(torch.zeros(1), 3), Line(torch.zeros(1), 3)):
+        value.note = "kept"
+        changed = map_leaves(torch.Tensor, lambda leaf: leaf + 1, value)
+        assert type(changed) is type(value)
+        assert (changed[0], changed[1], changed.note) == (1, 3, "kept")
+        assert value[0] == 0
+    packed = nn.utils.rnn.pack_sequence([torch.ones(1)])
+    assert map_leaves(torch.Tensor, lambda leaf: None, packed).batch_sizes is None
+    assert map_leaves(int, lambda leaf: leaf + 1, torch.Size([1, 2])) == torch.Size([2, 3])
+
+
 def test_what_is_no_container_is_returned_as_it_is():
     thing = object()
     assert map_leaves(torch.Tensor, lambda leaf: 0, thing) is thing
@@ -65,6 +86,13 @@ def test_describe_says_shape_and_type_in_a_line():
     assert describe((t, None)) == "tuple of 2: (2, 3) float32, None"
     assert describe({"a": t}) == "dict of 1: a: (2, 3) float32"
     assert describe([1, 2, 3, 4]).endswith("…")
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_a_nested_tensor_has_no_shape_and_is_described_all_the_same(layout):
+    nested = torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)], layout=layout)
+    assert describe([nested]) == "list of 1: nested tensor of 2 float32"
 
 
 def test_paths_lead_to_each_leaf():

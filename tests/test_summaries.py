@@ -32,8 +32,18 @@ def test_every_dtype_has_a_line(tensor, line):
     assert summary(tensor).line() == line
 
 
-@pytest.mark.parametrize("tensor", [torch.zeros(2, device="meta"), torch.eye(2).to_sparse()])
-def test_what_has_no_values_to_read_says_why(tensor):
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: torch.zeros(2, device="meta"), "meta device"),
+        (lambda: torch.eye(2).to_sparse(), "sparse_coo; .to_dense()"),
+        (lambda: torch.nested.nested_tensor([torch.zeros(2)]), "nested; .to_padded_tensor(0.0)"),
+    ],
+)
+def test_what_has_no_values_to_read_says_why(make, says):
+    tensor = make()
+    assert says in summary(tensor).line()
     assert summary(tensor).note
     assert summary(tensor).low is None
     assert spread(tensor) == {}
