@@ -158,10 +158,10 @@ class Onlooker:
         return refuses(self.model)
 
     def _fingerprint(self) -> list:
-        """Return what differs after training, `.to()` or a change of mode, and costs no reading of values."""
+        """Return what differs after training, `.to()`, a new hook or a change of mode; it reads no values."""
         found: list = []
         for module in every(self.model):
-            found.append((id(module), module.training))
+            found.append((id(module), module.training, *module._forward_hooks, *module._forward_pre_hooks))
             for tensor in (*module._parameters.values(), *module._buffers.values()):
                 if tensor is not None:
                     found.append((id(tensor), 0 if tensor.is_inference() else tensor._version, tensor.device))

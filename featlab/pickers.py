@@ -37,7 +37,7 @@ class LayerPicker(anywidget.AnyWidget):
             the widget.
         names: all picked names, in model order; `value` is the one that is shown.
 
-    A feature is computed when it is first asked for, and kept. Training, `.to()` and changes of mode are noticed and
+    A feature is computed when it is first asked for, and kept. Training, `.to()`, hooks and changes of mode are noticed and
     lead to a new look; after what torch does not count (`.data`, a fused optimizer), call `refresh()`.
 
     Raises:

@@ -262,3 +262,13 @@ def test_a_nested_tensor_between_layers_is_described_too():
     mask = torch.tensor([[False, False, True], [False, False, False]])
     onlooker = Onlooker(encoder, {"src": torch.randn(2, 3, 8), "src_key_padding_mask": mask})
     assert onlooker.error == ""
+
+
+def test_a_hook_that_changes_the_output_is_noticed():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    onlooker = Onlooker(model, torch.ones(2, 4))
+    before = onlooker.features(["0"])["0"]
+    handle = model[0].register_forward_hook(lambda module, args, output: output + 1)
+    assert torch.equal(onlooker.features(["0"])["0"], before + 1)
+    handle.remove()
+    assert torch.equal(onlooker.features(["0"])["0"], before)
