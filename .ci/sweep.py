@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 
 import torch
 from torch import fx, nn
@@ -79,7 +80,8 @@ def main(patterns: list[str]) -> int:
             continue
         start = time.perf_counter()
         model, x = build(family, name)
-        wrong, untraced = fl.LayerPicker(model, x).tree["error"], ""
+        with closing(fl.LayerPicker(model, x)) as picker:  # else ipywidgets would keep it, and with it the model
+            wrong, untraced = picker.tree["error"], ""
         try:
             wrong = wrong or compare(model, x)
         except (fx.proxy.TraceError, TypeError) as error:

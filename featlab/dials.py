@@ -31,7 +31,7 @@ class Dials(anywidget.AnyWidget):
         ValueError: a choice has no values.
     """
 
-    _esm, _css = _STATIC / "dials.js", _STATIC / "dials.css"
+    _esm, _css = ((_STATIC / name).read_text("utf8") for name in ("dials.js", "dials.css"))
     _ipython_display_ = None  # ipywidgets 7 would show the widget alone, without the static faces
 
     choices = traitlets.List().tag(sync=True)

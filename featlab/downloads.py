@@ -16,6 +16,10 @@ Loaded = TypeVar("Loaded")
 class NotAvailable(RuntimeError):
     """Raised when data or weights are missing or damaged; the message says what to do."""
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows: the sentence, and no stack trace in front of it."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 def fetch(load: Callable[[], Loaded], *, what: str, url: str, remedy: str) -> Loaded:
     """Return load(), which may download from `url`.

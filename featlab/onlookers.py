@@ -1,6 +1,7 @@
 """Look at one model with one input: what each submodule returns, computed when asked for, and kept for a while."""
 
 import random
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +19,11 @@ from .outlines import Outline, outline
 from .selectors import UnknownName, every, names, walk
 from .structures import describe, leaves, map_leaves
 
-_KEPT = 2**28  # bytes of features that one onlooker keeps
+_KEPT = 2**28  # bytes of features that all onlookers keep together: a notebook forgets none of its widgets
 _SPARSE = {torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc}
 _SCRIPTED = "It is TorchScript, which calls no hooks. Give the model as it was before scripting."
+
+_everyone: weakref.WeakSet["Onlooker"] = weakref.WeakSet()
 
 
 class Onlooker:
@@ -42,6 +45,8 @@ class Onlooker:
 
     def __init__(self, model: nn.Module, x: Any = None):
         self.model, self.has_input, self.looks = model, x is not None, 0
+        self._kept: OrderedDict[str, Any] = OrderedDict()
+        _everyone.add(self)
         self._input = _copy(arguments(x)) if self.has_input else ((), {})
         self.look()
 
@@ -53,7 +58,7 @@ class Onlooker:
         self._refusal = self._refuses()
         self.error = self._refusal
         self._rows = {name: row for row, name in enumerate(self.outline.names)}
-        self._kept: OrderedDict[str, Any] = OrderedDict()
+        self._kept.clear()
         if self.has_input and not self.error:
             try:
                 with self._watching() as (args, kwargs), shapes(self.model) as self.calls:
@@ -120,25 +125,32 @@ class Onlooker:
         for name in asked:
             if not self.error and self.outline.modules[self.row(name)] not in self.calls:
                 raise NeverRan(why_never(self.model, name))
-        missing = [name for name in asked if name not in self._kept]
+        answer = {name: self._kept[name] for name in asked if name in self._kept}
+        missing = [name for name in asked if name not in answer]
         if missing:
             try:
                 with self._watching() as (args, kwargs):
-                    found = run_features(self.model, args, kwargs, missing, mode=None, copy=True, warn=False)
+                    answer |= run_features(self.model, args, kwargs, missing, mode=None, copy=True, warn=False)
             finally:
                 self._state = self._fingerprint()  # a look in train mode steps versions, though it leaves the values
-            self._kept.update(found)
         for name in asked:
+            self._kept[name] = answer[name]
             self._kept.move_to_end(name)
-        answer = {name: self._kept[name] for name in asked}
         self._drop_oldest(len(asked))
-        return answer
+        return {name: answer[name] for name in asked}
 
     def _drop_oldest(self, spared: int) -> None:
-        sizes = {name: sum(map(_size, leaves(Tensor, value))) for name, value in self._kept.items()}
+        """Forget what others keep, then the oldest of our own, until the rest is small enough."""
+        sizes = self._sizes()
+        others = {other: sum(other._sizes().values()) for other in _everyone if other is not self}
+        while others and sum(sizes.values()) + sum(others.values()) > _KEPT:
+            others.popitem()[0]._kept.clear()
         while sum(sizes.values()) > _KEPT and len(sizes) > spared:
             oldest = next(iter(sizes))
             del sizes[oldest], self._kept[oldest]
+
+    def _sizes(self) -> dict[str, int]:
+        return {name: sum(map(_size, leaves(Tensor, value))) for name, value in self._kept.items()}
 
     @contextmanager
     def _watching(self) -> Iterator[tuple[tuple, dict]]:

@@ -37,8 +37,9 @@ class LayerPicker(anywidget.AnyWidget):
             the widget.
         names: all picked names, in model order; `value` is the one that is shown.
 
-    A feature is computed when it is first asked for, and kept. Training, `.to()`, hooks and changes of mode are noticed and
-    lead to a new look; after what torch does not count (`.data`, a fused optimizer), call `refresh()`.
+    A feature is computed when it is first asked for, and kept. Training, `.to()`, hooks and changes of mode are noticed
+    and lead to a new look; after what torch does not count (`.data`, a fused optimizer), call `refresh()`. A notebook
+    keeps its widgets, and this one its model: `close()` lets go of it.
 
     Raises:
         UnknownName: (on setting) the model has no such submodule; nothing changes.
@@ -47,7 +48,7 @@ class LayerPicker(anywidget.AnyWidget):
     """
 
     _esm = "\n".join((_STATIC / name).read_text("utf8") for name in ("tree.js", "picker.js"))
-    _css = _STATIC / "picker.css"
+    _css = (_STATIC / "picker.css").read_text("utf8")
     _ipython_display_ = None  # ipywidgets 7 would show the widget alone, without the static faces
 
     value = traitlets.Unicode(None, allow_none=True).tag(sync=True)

@@ -3,7 +3,10 @@
 import hashlib
 import io
 import pickle
+import re
 import socket
+import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -132,6 +135,13 @@ def test_missing_weights_without_a_server_say_where_they_would_lie_and_what_to_d
     assert name in message and str(checkpoints) in message and "or_random=True" in message and "refused" in message
     assert caught.value.__cause__ is None and caught.value.__context__ is None  # no trace of urllib above it
     assert len(message.splitlines()) == 1
+
+
+def test_a_notebook_shows_the_sentence_and_no_stack_trace():
+    ipython = [sys.executable, "-m", "IPython", "--colors=nocolor", "-c"]
+    code = "from featlab.samples import cifar10; cifar10(root='nowhere')"
+    done = subprocess.run([*ipython, code], capture_output=True, text=True)
+    assert re.fullmatch(r"NotAvailable: CIFAR-10 is not in nowhere: call samples\.cifar10\(.*\.\n", done.stdout)
 
 
 def test_random_weights_are_the_callers_choice_and_announced_each_time(publish, nobody, capsys):

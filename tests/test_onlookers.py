@@ -149,6 +149,15 @@ def test_what_is_kept_is_bounded_and_the_oldest_goes_first(model, x, monkeypatch
     assert onlooker.features(["last"])["last"].shape == (6, 2)
 
 
+def test_what_several_keep_together_is_bounded_and_the_latest_stays(model, x, monkeypatch):
+    monkeypatch.setattr(onlookers, "_KEPT", 2 * 6 * 4 * 4)
+    earlier, latest = Onlooker(model, x), Onlooker(model, x)
+    earlier.features(["first", "norm"])
+    latest.features(["first"])
+    assert list(earlier._kept) == [] and list(latest._kept) == ["first"]
+    assert torch.equal(earlier.features(["first"])["first"], latest.features(["first"])["first"])
+
+
 def test_the_tree_says_what_each_returned(model, x):
     onlooker = Onlooker(model, x)
     said = {name: onlooker.output(row) for row, name in enumerate(onlooker.outline.names)}

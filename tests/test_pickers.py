@@ -1,7 +1,9 @@
 """The layer picker, driven through Python as a notebook's cells and a browser would drive it."""
 
+import gc
 import math
 import re
+import weakref
 
 import pytest
 import torch
@@ -378,3 +380,13 @@ def test_compiled_scripted_and_replicated_models_work_or_say_why():
         picker = LayerPicker(holder, x)
         picker.value = name
         assert "TorchScript" in picker.panel["says"]
+
+
+def test_a_closed_picker_lets_go_of_its_model():
+    model = nn.Sequential(nn.Linear(4, 4))
+    picker, gone = LayerPicker(model, torch.ones(2, 4)), weakref.ref(model)
+    picker.value = "0"
+    picker.close()
+    del picker, model
+    gc.collect()
+    assert gone() is None
