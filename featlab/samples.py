@@ -191,10 +191,10 @@ def cifar10(train: bool = False, *, root: str | Path | None = None, download: bo
             f"CIFAR-10 in {folder} is damaged or incomplete ({', '.join(wrong)}: not the md5 that torchvision knows), "
             f"so it is not used: delete that folder and call samples.cifar10(download=True)."
         )
-    by_hand = f"put its archive {CIFAR10.filename} into {root} and call samples.cifar10(download=True), which unpacks it"
+    by_hand = f"put its archive {CIFAR10.filename} into {root} first"
     if wrong and not download:
         call = "call samples.cifar10(download=True) (170 MB)"
-        raise NotAvailable(f"CIFAR-10 is not in {root}: {call}, or offline {by_hand}.")
+        raise NotAvailable(f"CIFAR-10 is not in {root}: {call}; offline {by_hand}.")
 
     def load() -> CIFAR10:
         pixels = v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.ToPureTensor()])
