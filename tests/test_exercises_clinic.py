@@ -1,7 +1,6 @@
 """Lesson 08's patients: every sick script is told its symptom, half a mend is refused."""
 # ruff: noqa: E501 - one line of the table is one wrong answer
 
-
 import folded
 import pytest
 
@@ -40,6 +39,7 @@ def test_the_sick_script_is_short_runs_to_its_end_and_is_told_its_symptom(name):
 
 
 FREEZE = "    for part in (net.stem, net.block1, net.block2):\n        fl.freeze(part)\n"
+RECORDED = "    net.requires_grad_(False)\n    net.head.requires_grad_(True)\n"
 STAY = "        super().train(mode)\n        self.backbone.eval()\n        return self\n"
 LOOK = 'looks.append(extractor(images)["block1"].mean().item())'
 # patient, what is changed in the solution, into what, what the check says then
@@ -52,6 +52,9 @@ HALF = [
     ("train_head", "return losses", "return net", "the list of its losses is asked"),
     ("train_head", "lr=0.2", "lr=1e-6", "The loss did not fall"),
     ("train_head", "in batches:", "in batches[:3]:", "3 losses for 12 steps"),
+    ("train_head", FREEZE, RECORDED + "    for part in net.modules():\n        part.track_running_stats = False\n", "features of train mode"),
+    ("train_head", FREEZE, RECORDED, "18 buffers moved"),
+    ("train_head", FREEZE, RECORDED + "    net.eval()\n    net.head.train()\n    net.train = lambda mode=True: net\n", "solved"),
     ("stay_frozen", STAY, "        return self\n", "does not follow"),
     ("stay_frozen", STAY, "        super().train(False)\n        return self\n", "does not follow"),
     ("stay_frozen", STAY, "        super().train(mode)\n        return self\n", "18 buffers moved"),
@@ -60,11 +63,13 @@ HALF = [
     ("stay_frozen", "        self.backbone.eval()\n", "        self.backbone.requires_grad_(False)\n", "18 buffers moved"),
     ("stay_frozen", "nn.Linear(32, classes)", "nn.Linear(32, classes).requires_grad_(False)", "Not one parameter"),
     ("stay_frozen", "return self\n", "return self.head\n", "solved"),
+    ("stay_frozen", "backbone.requires_grad_(False).eval()", "[backbone.requires_grad_(False).eval()]", "a module, which the model knows"),
     ("fit", "    with fl.evaluating(net):\n        return", "    return", "validation batch 0"),
     ("fit", "    with fl.evaluating(net):\n        return", "    net.eval()\n    return", "training step 8"),
     ("fit", "    net.train()\n", "    net.eval()\n", "training step 0"),
     ("fit", "@torch.no_grad()\n", "", "steps of training"),
     ("fit", "curve.append(", "print(", "a validation loss for each"),
+    ("fit", "curve.append(validate(net, held_out))", "validate(net, held_out)\n        curve.append(0.0)", "and to fall"),
     ("fit", "net.train()\n    for epoch", "net.eval()\n    for epoch", "training step 0"),
     ("fit", "optimizer.step()", "pass", "The network did not learn"),
     ("fit", "in range(epochs)", "in range(1)", "a validation loss for each"),
@@ -86,7 +91,9 @@ HALF = [
     ("two_answers", "self.dropout(x)", "F.dropout(x, 0.3)", "two forwards of the same batch differ"),
     ("two_answers", "nn.BatchNorm1d(32)", "nn.BatchNorm1d(32, track_running_stats=False)", "depend on its batch mates"),
     ("two_answers", "self.norm(self.first(x.flatten(1)))", "nn.BatchNorm1d(32)(self.first(x.flatten(1)))", "depend on its batch mates"),
-    ("two_answers", "nn.BatchNorm1d(32)", "nn.Identity()", "The normalisation has gone"),
+    ("two_answers", "nn.BatchNorm1d(32)", "nn.Identity()", "The BatchNorm has gone"),
+    ("two_answers", "nn.BatchNorm1d(32)", "nn.LayerNorm(32)", "The BatchNorm has gone"),
+    ("two_answers", "self.norm(self.first(x.flatten(1)))", "self.first(x.flatten(1))", "nothing went through it"),
     ("two_answers", "self.dropout(x)", "F.dropout(x, 0.3, training=self.norm.training)", "solved"),
     ("two_answers", "return self.last(self.dropout(x))", "return self.last(self.dropout.eval()(x))", "the dropout is gone"),
     ("named_train", "        self.train()\n", "", "in eval, as a validation had left it"),
@@ -102,6 +109,7 @@ HALF = [
     ("distil", "both.train()", "both.eval()", "The student is to train in train mode"),
     ("distil", "student(images).log", "teacher(images).log", "does not require grad"),
     ("distil", "both.train()", "student.eval()", "The student is to train in train mode"),
+    ("distil", "teacher(images).softmax(1)", "F.one_hot(labels, 10).float()", "Nobody asked the teacher"),
     ("distil", "optimizer.step()", "pass", "The student did not learn"),
     ("distil", "optimizer = torch.optim.SGD(student", "optimizer = torch.optim.SGD(teacher", "did not learn"),
     ("two_phases", "fl.freeze(net.stem)", "net.stem.requires_grad_(False)", "3 parameters moved"),
@@ -109,6 +117,8 @@ HALF = [
     ("two_phases", "fl.freeze(net.stem)", "net.stem.requires_grad_(False)\n            for p in net.stem.parameters(): p.grad = None", "3 buffers moved"),
     ("two_phases", "fl.freeze(net.stem)", "net.stem.requires_grad = False", "3 parameters moved"),
     ("two_phases", "fl.freeze(net.stem)", "fl.freeze(net)\n            net.head.requires_grad_(True)", "The rest of the network did not learn"),
+    ("two_phases", "    losses = []\n", "    losses = []\n    fl.freeze(net.stem)\n", "In the first phase the stem did not learn"),
+    ("two_phases", "fl.freeze(net.stem)", "fl.freeze(net.stem)\n            net.eval()", "21 submodules were not in train (block1"),
     ("two_phases", "            between(net)\n", "", "it was called 0 times"),
     ("two_phases", "(1, 2)", "(1,)", "it was called 0 times"),
     ("two_phases", "zero_grad(set_to_none=False)", "zero_grad()", "solved"),

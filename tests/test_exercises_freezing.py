@@ -1,7 +1,6 @@
 """Lesson 07's exercises: typical wrong answers are told apart, other right ones accepted."""
 # ruff: noqa: E501 - one line of the table is one wrong answer
 
-
 import folded
 import pytest
 
@@ -31,8 +30,9 @@ WRONG = [
     ("for_five", "    net.head.linear = nn.Linear(32, classes)\n    return net, torch.optim.SGD(net.head.linear.parameters(), lr=0.1)", "    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)\n    net.head.linear = nn.Linear(32, classes)\n    return net, optimizer", "does not hold the new head"),
     ("for_five", "lr=0.1", "lr=0.0", "has not learned"),
     ("head_on_cache", ", fl.evaluating(backbone)", "", "computed in train mode"),
-    ("head_on_cache", ", fl.evaluating(backbone):\n        table", ":\n        backbone.eval()\n        table", "is in another now"),
+    ("head_on_cache", ", fl.evaluating(backbone):\n        table", ":\n        backbone.eval()\n        table", "In another mode than you found it in"),
     ("head_on_cache", "    for _ in range(300):\n", "    for _ in range(300):\n        table = backbone.eval()(images)\n", "Compute the features once"),
+    ("head_on_cache", ", fl.evaluating(backbone):\n        table = backbone(images)", ":\n        was = backbone.training\n        table = backbone.eval()(images)\n        backbone.train(was)", "(1 in all)"),
     ("head_on_cache", "range(300)", "range(1)", "Train longer"),
     ("head_on_cache", "table = backbone(images)", "table = torch.zeros(len(images), 32)", "Nothing went through the backbone"),
     ("head_on_cache", "return head", "return table", "an nn.Module, is asked"),
@@ -46,6 +46,7 @@ WRONG = [
     ("hold_still", "lambda mode=True: module", "lambda mode=True: nn.Module.train(module, mode)", "buffers have moved"),
     ("hold_still", "module.requires_grad_(False).eval()", "module.requires_grad = False; module.eval()", "parameters have moved"),
     ("hold_still", "    return module\n", "    return 3\n", "the module is asked"),
+    ("hold_still", "    return module\n", "    module.__class__ = type('Held', (type(module),), {})\n    return module\n", "Its class stays what it is"),
     ("hold_still", "lambda mode=True: module", "lambda: module", "TypeError"),
     ("freeze_now", "fl.freeze(module)", "module.requires_grad_(False)", "have moved"),
     ("freeze_now", "fl.freeze(module)", "module.requires_grad_(False).eval()", "parameters have moved"),

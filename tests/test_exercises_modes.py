@@ -106,7 +106,12 @@ WRONG_NORMS = {
     "moves in eval": (norm(always=True), "nothing moves"),
     "moved before they are used": (norm(moved_first=True), "after they moved"),
     "another tensor": (norm(replaces=True), "Write into the old one"),
-    "calls the layer": (lambda x, layer: layer(x), "itself was called"),
+    "calls the layer": (lambda x, layer: layer(x), "torch's batch_norm was called"),
+    "calls its forward": (lambda x, layer: type(layer).forward(layer, x), "torch's batch_norm was called"),
+    "calls the function": (
+        lambda x, layer: nn.functional.batch_norm(x, layer.running_mean, layer.running_var, layer.weight, layer.bias),
+        "torch's batch_norm was called",
+    ),
     "writes into x": (in_place, "wrote into x"),
     "no return": (forgets, "return"),
 }

@@ -86,6 +86,14 @@ def falling(losses, number: int) -> list[float]:
     return list(losses)
 
 
+def heard(net: DigitsNet) -> dict[str, Tensor]:
+    """Note the last images that a network was given, and the last features that its head was."""
+    last: dict[str, Tensor] = {}
+    net.stem.register_forward_pre_hook(lambda module, args: last.update(images=args[0]))
+    net.head.register_forward_pre_hook(lambda module, args: last.update(features=args[0].detach()))
+    return last
+
+
 # ---- the patients
 
 
@@ -93,7 +101,7 @@ def falling(losses, number: int) -> list[float]:
 def train_head(answer) -> str:
     """A frozen backbone that drifts."""
     net, data = new_net(), batches()
-    before, calls = model_state(net), watched(net)
+    before, calls, last = model_state(net), watched(net), heard(net)
     losses, after = answer(net, data), model_state(net)
     backbone = ("stem", "block1", "block2")
     unmoved(before, after, "parameters", backbone, "The head alone is to learn.")
@@ -101,6 +109,15 @@ def train_head(answer) -> str:
     moved(before, after, "head", "The head")
     if any(call.training and call.modes["head.dropout"] == "eval" for call in calls):
         raise Wrong("The backbone stays, but the head's Dropout was off while it learned. Only the backbone is frozen.")
+    net.eval()
+    with torch.no_grad():
+        true = net.block2(net.block1(net.stem(last["images"])))
+    got = last["features"]
+    if got.shape == true.shape and not torch.allclose(got, true, atol=1e-4):
+        raise Wrong(
+            "The statistics end as they began, but the head learned from features of train mode, which depend on "
+            "batch mates; in eval it is given others. In which mode is the backbone while the head learns?"
+        )
     falling(losses, len(data))
     return "Parameters and statistics of the backbone are bit for bit what they were, and the head learned."
 
@@ -124,6 +141,8 @@ def fit(answer) -> str:
     counted = after["buffers"]["stem.bn.num_batches_tracked"] - before["buffers"]["stem.bn.num_batches_tracked"]
     if counted != 24:
         raise Wrong(f"BatchNorm counted {counted.item()} batches; 24 were for training.")
+    if not all(isinstance(loss, float) for loss in curve) or not curve[-1] < curve[0]:
+        raise Wrong(f"The validation losses are {curve}: they are to be what `validate` gives, and to fall.")
     return "Every step of every epoch trained in train mode, and every look was in eval."
 
 
@@ -152,15 +171,21 @@ def new_head(answer) -> str:
 def two_phases(answer) -> str:
     """A part that was frozen on the way, and moves on."""
     net, data, seen = new_net(), batches(8), []
+    before, calls = model_state(net), watched(net)
     losses = answer(net, data, lambda net: seen.append(model_state(net)))
     if len(seen) != 1:
         raise Wrong(
             f"`between(net)` is called once, when the stem has just been frozen; it was called {len(seen)} times."
         )
+    moved(before, seen[0], "stem", "In the first phase the stem")
     after = model_state(net)
     unmoved(seen[0], after, "parameters", "stem", "Who still holds a gradient for them, and who remembers?")
     unmoved(seen[0], after, "buffers", "stem", "Its parameters stay now. What else is the stem made of?")
     moved(seen[0], after, "block1", "The rest of the network")
+    for call in calls:
+        for name in [name for name in call.modes if name.split(".")[0] in ("", "stem")]:
+            del call.modes[name]
+    in_mode(calls, True, "train", "training step", "Only the stem is frozen; the rest trains on in train mode.")
     falling(losses, 16)
     return "From the moment it was frozen, nothing of the stem has moved."
 
@@ -175,6 +200,8 @@ def distil(answer) -> str:
     losses, after = answer(student, teacher, data), model_state(teacher)
     unmoved(before, after, "parameters", "", "Nobody is to train the teacher.")
     unmoved(before, after, "buffers", "", "no_grad has no say in them.")
+    if not looks:
+        raise Wrong("Nobody asked the teacher. The student learns from its answers, as before.")
     moved(pupil, model_state(student), "", "The student")
     for call in looks:
         in_mode([call], call.training, "eval", "answer of the teacher", "It drops units: its answers are noisy.")

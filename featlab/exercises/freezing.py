@@ -60,6 +60,10 @@ def hold_still(answer) -> str:
     if not isinstance(got, nn.Module):
         missing = " Is a `return` missing?" if got is None else ""
         raise Wrong(f"hold_still(module) gave {describe(got)}; the module is asked.{missing}")
+    if type(got) is not nn.Sequential:
+        raise Wrong(
+            f"It was a Sequential, and is {describe(got)} now. Its class stays what it is: what can an instance have?"
+        )
     model = nn.ModuleDict({"backbone": got, "head": nn.Linear(32, 5)})
     model.forward = lambda x: model["head"](model["backbone"](x))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.01)
@@ -88,8 +92,10 @@ def hold_still(answer) -> str:
 def head_on_cache(answer) -> str:
     """Count the backbone's forwards, and hold the head against one that was trained the slow way."""
     backbone, (images, labels) = _backbone(), _task()
+    backbone[0].bn.eval()  # somebody keeps it there
     calls: list[tuple[int, bool]] = []
-    backbone.register_forward_hook(lambda module, args, output: calls.append((len(args[0]), module.training)))
+    in_train = lambda module: any(part.training for part in module.modules())  # noqa: E731
+    backbone.register_forward_hook(lambda module, args, output: calls.append((len(args[0]), in_train(module))))
     before = model_state(backbone)
     head = answer(backbone, images, labels)
     if not isinstance(head, nn.Module):
@@ -106,8 +112,11 @@ def head_on_cache(answer) -> str:
         )
     after = model_state(backbone)
     _unmoved(before, after, "", "After training the head")
-    if changed(before["modes"], after["modes"]):
-        raise Wrong("The backbone was given in train mode, and is in another now. Put each flag back: fl.evaluating.")
+    if switched := changed(before["modes"], after["modes"]):
+        raise Wrong(
+            f"In another mode than you found it in: '{switched[0]}' of the backbone ({len(switched)} in all). "
+            "One part was in eval, the rest in train. Put each flag back: fl.evaluating."
+        )
     with torch.no_grad():
         features = backbone.eval()(images)
         scores = head(features)

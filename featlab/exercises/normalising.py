@@ -4,6 +4,7 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from featlab.exercises import Wrong, describe, exercise
 from featlab.exercises.modes import LESSON, RETURN
@@ -31,16 +32,15 @@ def batch_norm(answer) -> str:
 
 def _one_batch(answer, layer: nn.Module, x: Tensor, given: str) -> None:
     twin, kept, flag = copy.deepcopy(layer), x.clone(), layer.training
-    calls = []
-    handle = layer.register_forward_hook(lambda *args: calls.append(1))
     was_mean, was_var, held = layer.running_mean.clone(), layer.running_var.clone(), layer.running_mean
     true = twin(x)
-    try:
+    with _Calls() as called:
         got = answer(x, layer)
-    finally:
-        handle.remove()
-    if calls:
-        raise Wrong(f"{given} the layer itself was called. Compute it from its weight, bias, eps and statistics.")
+    if called.names:
+        raise Wrong(
+            f"{given} torch's {called.names[0]} was called, by you or by the layer. "
+            "Compute it from the layer's weight, bias, eps and statistics."
+        )
     if not isinstance(got, Tensor) or got.shape != true.shape:
         raise Wrong(f"{given} you gave {describe(got)}; a tensor like x is asked.{RETURN if got is None else ''}")
     if not torch.allclose(got, true, atol=1e-4):
@@ -53,6 +53,19 @@ def _one_batch(answer, layer: nn.Module, x: Tensor, given: str) -> None:
         now, right = getattr(layer, name), getattr(twin, name)
         if not torch.allclose(now, right, atol=1e-5):
             raise Wrong(f"{given} layer.{name} is not torch's. {_why_moved(now, was, right, x, layer)}")
+
+
+class _Calls(TorchFunctionMode):
+    """Note each call of torch's own batch norm, whoever makes it."""
+
+    def __init__(self):
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if "batch_norm" in (name := getattr(func, "__name__", "")):
+            self.names.append(name)
+        return func(*args, **(kwargs or {}))
 
 
 def _axes(x: Tensor) -> tuple[list[int], list[int]]:

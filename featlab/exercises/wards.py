@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from featlab.exercises import Wrong, exercise
 from featlab.exercises.clinic import LESSON, batches, falling, moved, new_net, unmoved
-from featlab.states import model_state
+from featlab.states import changed, model_state
 
 
 def _features(net: nn.Module) -> nn.Sequential:
@@ -56,6 +56,8 @@ def stay_frozen(answer) -> str:
     model, data = answer(_features(new_net()), 10), batches()
     if not isinstance(model, nn.Module):
         raise Wrong("A class that makes a model is asked: StayFrozen(backbone, classes).")
+    if not isinstance(getattr(model, "backbone", None), nn.Module):
+        raise Wrong("model.backbone is the backbone itself, as before: a module, which the model knows as its part.")
     whole = nn.Sequential(model)  # as a part of something larger, as in any framework
     before, losses = model_state(model), _train(whole, data)
     after = model_state(model)
@@ -98,7 +100,8 @@ def two_answers(answer) -> str:
     """A network that gives two answers to one question, in eval."""
     torch.manual_seed(0)
     model, data = answer(), batches()
-    losses, x = _train(model, data), data[0][0]
+    before, losses, x = model_state(model), _train(model, data), data[0][0]
+    after = model_state(model)
     model.train()
     if torch.equal(_output(model, x), _output(model, x)):
         raise Wrong("In train mode two forwards agree now: the dropout is gone. It is wanted, in train mode.")
@@ -109,7 +112,12 @@ def two_answers(answer) -> str:
         raise Wrong("In eval a digit's scores depend on its batch mates. Who normalises by the batch, and is it yours?")
     shapes = {tuple(part.shape) for part in model.state_dict().values()}
     if (32,) not in shapes or not any(isinstance(part, nn.BatchNorm1d) for part in model.modules()):
-        raise Wrong("The normalisation has gone from the model. It is wanted, and its statistics belong in state_dict.")
+        raise Wrong("The BatchNorm has gone from the model. It is wanted, and its statistics belong in state_dict.")
+    if not changed(before["buffers"], after["buffers"]):
+        raise Wrong(
+            "The BatchNorm's statistics are what they were before training: nothing went through it in train mode."
+        )
+    moved(before, after, "", "The model")
     falling(losses, len(data))
     return "Random in train mode, in eval the same answer each time, whatever the batch."
 
