@@ -11,10 +11,10 @@ from torch.optim import Optimizer
 
 from .findings import Audit, AuditFailed, Finding
 from .overrides import fault_of, hook_key
-from .scenes import Place, Scene, drops, keeps_statistics, moves
+from .scenes import Place, Scene, drops, is_average, keeps_statistics, moves
 from .selectors import check_module
 from .switches import is_frozen
-from .trials import TRIALS, Trial
+from .trials import TRIALS, Trial, holdings_kept
 
 __all__ = ["RULES", "Audit", "AuditFailed", "Finding", "audit"]
 
@@ -52,20 +52,21 @@ def audit(model: nn.Module, *, optimizer: Optimizer | list[Optimizer] | None = N
     Args:
         optimizer: the one that trains it, or a list of them; without it nothing is said about optimizers.
         x: an input to run it on in eval: a tensor, a tuple of positional or a dict of keyword arguments. Then what only
-            running shows is found too; modes, buffers and random numbers are put back.
+            running shows is found too; modes, buffers, random numbers, and what a forward registers or keeps as an
+            attribute, are put back. Parameters are not copied.
 
     Raises:
         TypeError: optimizer is no torch.optim.Optimizer.
-        ValueError: the model raises on x.
+        ValueError: the model raises on x, or x is given and the shapes of a lazy submodule are not known yet.
 
     Claims: F1, F9, M10, M12, W8.
     """
     check_module(model)
     optimizers = _optimizers(optimizer)
-    scene = Scene(model, optimizers)
+    scene = Scene(model, optimizers, listed=isinstance(optimizer, list | tuple))
     found = [finding for one in RULES.values() for finding in one(scene)]
     if x is not None:
-        with Trial(scene, x) as trial:
+        with holdings_kept(scene), Trial(scene, x) as trial:
             found += [
                 Finding(code, severity, tuple(where), evidence, remedy, meaning)
                 for code, (severity, meaning, look) in TRIALS.items()
@@ -106,6 +107,10 @@ def _count(number: int, noun: str) -> str:
 @rule("warning", "Their statistics drift with every batch in train mode, so the same input gives other features later.")
 def frozen_statistics_move(scene: Scene) -> Iterator[Found]:
     wrong = [place for place in scene.norms if not place.learns and moves(place.module) and _in_frozen(scene, place)]
+    tops = {id(place): _largest_frozen(place) for place in wrong}
+    once = {id(top): top for top in tops.values()}
+    kept = _run_as_in_training(scene, list(once.values()))
+    wrong = [place for place in wrong if id(tops[id(place)]) not in kept]
     if wrong:
         said = f"{_count(len(wrong), 'norm')} in train mode, and the layers around are frozen."
         yield _names(wrong), said, _freeze(wrong)
@@ -136,15 +141,52 @@ def _largest_frozen(place: Place) -> Place:
     return place
 
 
+def _run_as_in_training(scene: Scene, tops: list[Place]) -> set[int]:
+    """Return ids of frozen parts in train mode by design: as a momentum teacher, or as the half of a GAN at rest."""
+    resting, kept = _resting(scene) if tops else set(), set()
+    for top in tops:
+        above = top.above.module if top.above else None
+        # the layers of a Sequential follow each other, and none is another's teacher
+        beside = () if above is None or isinstance(above, (nn.Sequential, nn.ModuleList)) else above.children()
+        twins = (one for one in beside if one is not top.module and type(one) is type(top.module))
+        at_rest = resting and not resting.isdisjoint(map(id, top.module.parameters()))
+        if at_rest or any(_is_copy(top.module, one) for one in twins):
+            kept.add(id(top))
+    return kept
+
+
+def _resting(scene: Scene) -> set[int]:
+    """Return the parameters of optimizers that train nothing now, while another has its turn."""
+    busy = {number for _, one in scene.learnable for number in scene.held.get(id(one), ())}
+    if not busy or len(busy) == len(scene.optimizers):
+        return set()
+    return {key for key, numbers in scene.held.items() if busy.isdisjoint(numbers)}
+
+
+def _is_copy(module: nn.Module, student: nn.Module) -> bool:
+    """Say whether a module's largest parameter points where that of one that learns does, as an average of it."""
+    pairs = list(zip(module.parameters(), student.parameters(), strict=False))
+    if not pairs or not any(b.requires_grad for _, b in pairs) or any(is_lazy(a) or is_lazy(b) for a, b in pairs):
+        return False
+    a, b = max(pairs, key=lambda pair: pair[0].numel())
+    if a.shape != b.shape or a.device != b.device or a.is_meta:
+        return False
+    return torch.cosine_similarity(a.detach().flatten().float(), b.detach().flatten().float(), dim=0).item() > 0.9
+
+
 @rule("warning", "Its features are different each time, and what is trained on them learns from noise.")
 def frozen_dropout_active(scene: Scene) -> Iterator[Found]:
-    whole, there = scene.places[0].numbers, {}
+    there: dict[int, tuple[Place, list[Place]]] = {}
     for place in scene.droppers:
         top = _largest_frozen(place)
-        # half of a model is a backbone; frozen embeddings beside adapters are usual, and so is dropout in them
-        if place.module.training and top.above and top.frozen and not top.learns and 2 * top.numbers >= whole:
+        if place.module.training and top.above and top.frozen and not top.learns:
             there.setdefault(id(top), (top, []))[1].append(place)
+    whole = scene.places[0].numbers() if there else 0
+    kept = _run_as_in_training(scene, [top for top, _ in there.values()])
     for top, places in there.values():
+        # half of a model is a backbone; frozen embeddings beside adapters are usual, and so is dropout in them
+        if 2 * top.numbers() < whole or id(top) in kept:
+            continue
         said = f"{_count(len(places), 'layer')} drop units at random inside {top.name}, which is frozen."
         yield _names(places), said, f"fl.freeze({_get(top.name)})"
 
@@ -164,13 +206,16 @@ def train_inside_eval(scene: Scene) -> Iterator[Found]:
     if wrong:
         parts = [around.name for around in wrong[0].path() if not around.module.training]
         said = f"{_count(len(wrong), 'layer')} in train mode inside {parts[-1] or 'a model'} in eval."
-        yield _names(wrong), said, f"{_get(parts[-1])}.eval()"
+        whole, mend = _get(parts[-1]), f"{_get(parts[-1])}.eval()"
+        if any(type(around.module).train is not nn.Module.train for place in wrong for around in place.path()):
+            mend = f"for part in {whole}.modules(): part.training = False"  # an own train() may not reach it
+        yield _names(wrong), said, mend
 
 
 def _monte_carlo(scene: Scene) -> bool:
     """Say whether dropout alone is in train mode, as for Monte Carlo estimates."""
     kinds = [place for place in scene.places if place.module.training]
-    return bool(kinds) and all(drops(place.module) for place in kinds)
+    return bool(kinds) and all(drops(one.module) or (one.above and drops(one.above.module)) for one in kinds)
 
 
 @rule("warning", "They normalise by old statistics and drop nothing while their neighbours train.")
@@ -203,6 +248,7 @@ def eval_inside_train(scene: Scene) -> Iterator[Found]:
 )
 def keras_momentum(scene: Scene) -> Iterator[Found]:
     wrong = [p for p in scene.norms if p.module.momentum is not None and 0.9 <= p.module.momentum < 1]
+    wrong = [place for place in wrong if place.module.training]
     if wrong:
         momentum = wrong[0].module.momentum
         said = f"{_count(len(wrong), 'norm')} with momentum={momentum}: each batch replaces the statistics."
@@ -222,19 +268,26 @@ def batch_statistics_in_eval(scene: Scene) -> Iterator[Found]:
     wrong = [place for place in scene.bare if not place.module.training]
     if wrong:
         said = f"{_count(len(wrong), 'BatchNorm')} in eval without running statistics."
-        name = wrong[0].name
-        kind, size = type(wrong[0].module).__name__, wrong[0].module.num_features
-        yield _names(wrong), said, _set(name, f"torch.nn.{kind}({size})")
+        made = "part.running_mean = torch.zeros(part.num_features); part.running_var = torch.ones(part.num_features)"
+        yield _names(wrong), said, _each(f"part.track_running_stats = True; {made}", wrong)
 
 
 @rule("warning", "Two streams of activations share one mean and variance, which then fit neither.")
 def shared_norm(scene: Scene) -> Iterator[Found]:
     for place in scene.norms:
-        others = scene.again.get(id(place.module))
+        others = [name for name in scene.again.get(id(place.module), ()) if not _refers(scene, place.name, name)]
         if others and place.module.training:
             said = f"One {type(place.module).__name__} stands under {len(others) + 1} names."
             copied = f"copy.deepcopy({_get(place.name)})"
             yield [place.name, *others], said, _set(others[0], copied)
+
+
+def _refers(scene: Scene, one: str, other: str) -> bool:
+    """Say whether a second name only points into a part, as in `self.norm = self.backbone.norm`."""
+    outer, inner = sorted((name.rpartition(".")[0] for name in (one, other)), key=len)
+    inside = inner.startswith(f"{outer}." if outer else "") and inner != outer
+    # what a Sequential holds it calls
+    return inside and not isinstance(scene.model.get_submodule(outer), nn.Sequential)
 
 
 @rule("error", "What it normalises is NaN from then on.")
@@ -259,32 +312,52 @@ def statistics_not_finite(scene: Scene) -> Iterator[Found]:
 
 @rule("warning", "They get gradients and never move: nothing here trains them.")
 def parameter_in_no_optimizer(scene: Scene) -> Iterator[Found]:
-    if scene.optimizers:
-        wrong = [(name, p) for name, p in scene.learnable if id(p) not in scene.held]
-        if wrong:
-            said = f"{_count(len(wrong), 'parameter')} require grad, and no optimizer holds them."
-            held = "{id(p) for group in optimizer.param_groups for p in group['params']}"
-            new = f"[p for p in model.parameters() if p.requires_grad and id(p) not in {held}]"
-            yield [name for name, _ in wrong], said, f"optimizer.add_param_group({{'params': {new}}})"
+    if scene.optimizers and (wrong := _untrained(scene)):
+        said = f"{_count(len(wrong), 'parameter')} require grad, and no optimizer holds them."
+        groups = "one in optimizer for group in one.param_groups" if scene.listed else "group in optimizer.param_groups"
+        held = f"{{id(p) for {groups} for p in group['params']}}"
+        new = f"[p for p in model.parameters() if p.requires_grad and id(p) not in {held}]"
+        yield wrong, said, f"{_optimizer(scene)}.add_param_group({{'params': {new}}})"
+
+
+def _optimizer(scene: Scene, number: int = 0) -> str:
+    """Return the code that reaches an optimizer."""
+    return f"optimizer[{number}]" if scene.listed else "optimizer"
+
+
+def _untrained(scene: Scene) -> list[str]:
+    """Return the parameters that are to learn and that no optimizer holds; averages are moved otherwise."""
+    wrong = [name for name, p in scene.learnable if id(p) not in scene.held]
+    averages = [place.name for place in scene.places if is_average(place.module)] if wrong else []
+    inside = tuple(f"{name}." if name else "" for name in averages)
+    return [name for name in wrong if not name.startswith(inside)]
 
 
 @rule("warning", "It trains tensors that the model does not use any more. Build the optimizer last.")
 def optimizer_holds_stranger(scene: Scene) -> Iterator[Found]:
     strangers = [key for key in scene.held if key not in scene.parameters]
-    missing = [name for name, p in scene.learnable if id(p) not in scene.held]
+    missing = _untrained(scene) if strangers else []
     # an optimizer may train more than this model; replaced parameters leave a gap as well
-    if strangers and missing:
+    if missing:
         said = (
             f"The optimizer holds {_count(len(strangers), 'parameter')} that the model has not, and lacks {missing[0]}."
         )
-        yield missing, said, "optimizer = type(optimizer)(model.parameters(), **optimizer.defaults)"
+        # the same optimizer with its options: a scheduler holds it, and not every class takes its own defaults again
+        one = _optimizer(scene, scene.held[strangers[0]][0])
+        if len(scene.optimizers) == 1:
+            new = "{**group, 'params': [p for p in model.parameters() if p.requires_grad]}"
+            yield missing, said, f"{one}.param_groups[:] = [{new} for group in {one}.param_groups[:1]]"
+        else:  # what is missing is told, and added, by parameter-in-no-optimizer
+            left = "[p for p in group['params'] if id(p) in set(map(id, model.parameters()))]"
+            yield missing, said, f"for group in {one}.param_groups: group['params'] = {left}"
 
 
 @rule("warning", "The next step moves it by that gradient, by momentum and by weight decay, frozen or not.")
 def frozen_will_move(scene: Scene) -> Iterator[Found]:
-    held = [scene.parameters[key] for key in scene.held if key in scene.parameters]
-    wrong = [name for name, one in held if not one.requires_grad and one.grad is not None]
-    if wrong:
+    still = [found for found in scene.parameters.values() if not found[1].requires_grad]
+    wrong = [(name, one) for name, one in still if id(one) in scene.held and one.grad is not None]
+    resting = _resting(scene) if wrong else set()
+    if wrong := [name for name, one in wrong if id(one) not in resting]:
         said = f"{_count(len(wrong), 'parameter')} frozen, in the optimizer, with a gradient left over."
         yield wrong, said, "for p in model.parameters(): p.grad = p.grad if p.requires_grad else None"
 
@@ -308,14 +381,19 @@ def in_two_optimizers(scene: Scene) -> Iterator[Found]:
 
 @rule("note", "It does not learn until a scheduler raises the rate.")
 def learning_rate_zero(scene: Scene) -> Iterator[Found]:
-    for group in scene.groups:
+    groups = [
+        (f"{_optimizer(scene, number)}.param_groups[{place}]", group)
+        for number, optimizer in enumerate(scene.optimizers)
+        for place, group in enumerate(optimizer.param_groups)
+    ]
+    for code, group in groups:
         if isinstance(group.get("lr"), float | int) and group["lr"] == 0:
             mine = [
                 scene.parameters[id(p)][0] for p in group["params"] if id(p) in scene.parameters and p.requires_grad
             ]
             if mine:
                 said = f"A group of {_count(len(mine), 'parameter')} has the learning rate 0."
-                yield mine, said, "optimizer.param_groups[0]['lr'] = 1e-3"
+                yield mine, said, f"{code}['lr'] = 1e-3"
 
 
 @rule("warning", "Nothing is recorded, so backward() has nothing to go by.")
@@ -345,15 +423,16 @@ def requires_grad_attribute(scene: Scene) -> Iterator[Found]:
         if place.learns and vars(place.module)["requires_grad"] is False:
             said = f"{place.name or 'The model'}.requires_grad = False, and {place.learns} of its parameters learn."
             yield [place.name], said, f"{_get(place.name)}.requires_grad_(False)"
+    typos: dict[str, list[str]] = {}
     for name, parameter in scene.learnable:
         own = parameter.__dict__
         for typo in _TYPOS & own.keys() if own else ():
             if own[typo] is False:
-                yield [name], f"{name}.{typo} = False: the attribute is requires_grad.", _freeze_parameter(name)
-
-
-def _freeze_parameter(name: str) -> str:
-    return f"model.get_parameter('{name}').requires_grad_(False)"
+                typos.setdefault(typo, []).append(name)
+    for typo, names in typos.items():
+        said = f"{_count(len(names), 'parameter')} with .{typo} = False: the attribute is requires_grad."
+        meant = f"p.requires_grad and getattr(p, '{typo}', True)"
+        yield names, said, f"for p in model.parameters(): p.requires_grad_({meant})"
 
 
 @rule("warning", "parameters(), train(), to() and state_dict() never see them.")
@@ -363,7 +442,8 @@ def unregistered_module(scene: Scene) -> Iterator[Found]:
         if any(_matters(scene, module) for module in hidden):
             said = f"{_count(len(hidden), 'module')} in '{key}', a plain {type(value).__name__}."
             whole = f"{_get(place.name)}.{key}"
-            yield [place.name], said, f"{whole} = torch.nn.Module{'Dict' if type(value) is dict else 'List'}({whole})"
+            kind, mode = "Dict" if type(value) is dict else "List", "" if place.module.training else ".eval()"
+            yield [place.name], said, f"{whole} = torch.nn.Module{kind}({whole}){mode}"
 
 
 def _inside(value) -> list:
@@ -438,15 +518,15 @@ def hook_repeated(scene: Scene) -> Iterator[Found]:
 
 
 def _each(line: str, places: list[Place]) -> str:
-    names = _names(places)
-    listed = repr(names) if len(names) <= 3 else f"fl.names(model, {_class(places)})"
-    return f"for name in {listed}: part = model.get_submodule(name); {line}"
-
-
-def _class(places: list[Place]) -> str:
-    kinds = {type(place.module) for place in places}
+    names, kinds = _names(places), {type(place.module) for place in places}
     kind = kinds.pop() if len(kinds) == 1 else _BatchNorm
-    return f"torch.nn.{kind.__name__}" if hasattr(nn, kind.__name__) else "torch.nn.modules.batchnorm._BatchNorm"
+    kind = kind if getattr(nn, kind.__name__, None) is kind else _BatchNorm
+    listed, whole = repr(names), [places[0], *places[0].path()][-1].module
+    # by their class only if no other has it: the line must not touch what is in order
+    if len(names) > 3 and [name for name, one in whole.named_modules() if isinstance(one, kind)] == names:
+        public = "torch.nn.modules.batchnorm" if kind is _BatchNorm else "torch.nn"
+        listed = f"fl.names(model, {public}.{kind.__name__})"
+    return f"for name in {listed}: part = model.get_submodule(name); {line}"
 
 
 def _set(name: str, value: str) -> str:

@@ -17,8 +17,10 @@ _PLAIN = {bool, int, float, str, type(None), torch.dtype, torch.device, torch.Si
 _CONTAINERS = {list, tuple, dict, set}
 _DRAWS = (_DropoutNd, nn.MultiheadAttention, nn.RNNBase, nn.RReLU)
 _SWITCHES, _TRAIN = {"train", "eval", "requires_grad"}, nn.Module.train
-# what every module has
-_TORCHS = set(vars(nn.Module()))
+# what every module has, and the list in which RNNs keep their parameters a second time
+_TORCHS = {*vars(nn.Module()), "_flat_weights"}
+# copies that an average over steps moves, not an optimizer: timm's, and torch's AveragedModel
+_AVERAGES = ("AveragedModel", "ModelEma", "ModelEmaV2", "ModelEmaV3")
 # layers of torchvision and timm that drop whole paths
 _DROP_PATHS = {"StochasticDepth": "p", "DropPath": "drop_prob", "DropBlock2d": "p", "DropBlock3d": "p"}
 
@@ -45,6 +47,11 @@ def drops(module: nn.Module) -> bool:
     return rate is not None and bool(getattr(module, rate, 0))
 
 
+def is_average(module: nn.Module) -> bool:
+    """Say whether its parameters are averages of another model's, which no optimizer trains."""
+    return type(module).__name__ in _AVERAGES
+
+
 def _of_objects(value: list | tuple | dict | set) -> bool:
     """Say whether a container holds something else than numbers and strings."""
     return bool(value) and type(next(iter(value.values() if type(value) is dict else value))) not in _PLAIN
@@ -67,7 +74,6 @@ class Place:
     above: "Place | None"
     learns: int = 0  # parameters that require grad, here and below
     frozen: int = 0  # and those that do not
-    numbers: int = 0  # how many numbers all of them hold
     before: "Place | None" = None  # of a norm: the layer with parameters registered before it
 
     def path(self) -> Iterator["Place"]:
@@ -76,6 +82,13 @@ class Place:
         while place is not None:
             yield place
             place = place.above
+
+    def numbers(self) -> int:
+        """Return how many numbers the parameters here and below hold, tables of embeddings left out."""
+        tables = (nn.Embedding, nn.EmbeddingBag)
+        parts = (part for part in self.module.modules() if not isinstance(part, tables))
+        held = (p for part in parts for p in part._parameters.values() if p is not None)
+        return sum(p.numel() for p in held if not is_lazy(p))
 
 
 class Scene:
@@ -89,7 +102,7 @@ class Scene:
         learnable: (name, parameter) of those that require grad.
         known: ids of all submodules.
         held: id of a parameter -> the numbers of the optimizers that hold it.
-        groups: the parameter groups of all optimizers.
+        listed: whether the optimizers were given as a list, so that code must say which one it means.
         norms, bare, droppers: layers with running statistics, BatchNorms without, layers that draw at random.
         attributes: (place, key, value) of what a module keeps beside its parameters, buffers and submodules, where it
             may hold some: tensors, and lists, tuples and dicts of objects.
@@ -98,8 +111,8 @@ class Scene:
         switches, labels: those with a `train`, `eval` or `training` of their own, with an attribute `requires_grad`.
     """
 
-    def __init__(self, model: nn.Module, optimizers: list[Optimizer]):
-        self.model, self.optimizers = model, optimizers
+    def __init__(self, model: nn.Module, optimizers: list[Optimizer], *, listed: bool = False):
+        self.model, self.optimizers, self.listed = model, optimizers, listed
         self.places, self.leaves, self.norms, self.bare, self.droppers = [], [], [], [], []
         self.hooked, self.switches, self.labels = [], [], []
         self.again: dict[int, list[str]] = {}
@@ -111,17 +124,18 @@ class Scene:
         self._walk()
         self.attributes.sort(key=lambda found: (found[0].name, found[1]))
         self.learnable = [(name, one) for name, one in self.parameters.values() if one.requires_grad]
-        self.held: dict[int, list[int]] = {}
-        self.groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        self.held: dict[int, tuple[int, ...]] = {}
+        held = self.held
         for number, optimizer in enumerate(optimizers):
+            alone = (number,)
             for group in optimizer.param_groups:
-                for parameter in group["params"]:
-                    self.held.setdefault(id(parameter), []).append(number)
+                for key in map(id, group["params"]):
+                    held[key] = (*held[key], number) if key in held else alone
 
     def _walk(self) -> None:
         """Visit every submodule once; in one function of local names, because it is called in every epoch."""
         places, leaves, known, parameters = self.places, self.leaves, self.known, self.parameters
-        last, usual, modes, usually = None, self._usual, set(), nn.Parameter
+        last, usual, modes = None, self._usual, set()
 
         def visit(name: str, module: nn.Module, above: Place | None) -> Place:
             nonlocal last
@@ -129,7 +143,7 @@ class Scene:
             places.append(place)
             known.add(id(module))
             prefix, own, kind = f"{name}." if name else "", module.__dict__, type(module)
-            family, learns, frozen, numbers = _family(kind), 0, 0, 0
+            family, learns, frozen = _family(kind), 0, 0
             for key, parameter in module._parameters.items():
                 if parameter is not None:
                     which = id(parameter)
@@ -139,8 +153,6 @@ class Scene:
                         learns += 1
                     else:
                         frozen += 1
-                    if type(parameter) is usually or not is_lazy(parameter):
-                        numbers += parameter.numel()
             if family == "norm":
                 if module._buffers.get("running_mean") is not None:
                     self.norms.append(place)
@@ -171,8 +183,7 @@ class Scene:
                 below = visit(prefix + key, child, place)
                 learns += below.learns
                 frozen += below.frozen
-                numbers += below.numbers
-            place.learns, place.frozen, place.numbers = learns, frozen, numbers
+            place.learns, place.frozen = learns, frozen
             return place
 
         visit("", self.model, None)
@@ -208,6 +219,7 @@ class Scene:
         return self._around[inside]
 
     def held_in_eval(self, place: Place) -> bool:
-        """Say whether somebody keeps this part in eval on purpose: by freeze, or by a `train` of its own class."""
+        """Say whether somebody keeps this part in eval on purpose: by freeze, a `train` of its class, or as average."""
         around = [place, *place.path()]
-        return any(is_frozen(one.module) or type(one.module).train is not nn.Module.train for one in around)
+        own = any(is_frozen(one.module) or type(one.module).train is not nn.Module.train for one in around)
+        return own or any(is_average(one.module) for one in around)

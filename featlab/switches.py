@@ -52,20 +52,24 @@ def modes(model: nn.Module) -> Modes:
 def evaluating(model: nn.Module):
     """Run the block with every submodule in eval mode; afterwards each has its own flag back.
 
-    Sets the flags themselves and calls neither `train` nor `eval`, which a model may have overridden.
+    Sets the flags themselves and calls neither `train` nor `eval`, which a model may have overridden. What the block
+    froze stays in eval, and has its flag back when it is unfrozen.
 
     Claims: M11.
     """
     check_module(model)
-    found = [(module, module.training) for module in model.modules()]
+    found = [(module, module.training, _mark_of(module)) for module in model.modules()]
     try:
-        for module, training in found:
+        for module, training, _ in found:
             if training:
                 module.training = False
         yield model
     finally:
-        for module, training in found:
-            if module.training != training:
+        for module, training, mark in found:
+            now = _mark_of(module)
+            if now is not None and now is not mark:
+                now.training |= training
+            elif module.training != training:
                 module.training = training
 
 

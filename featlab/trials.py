@@ -1,10 +1,13 @@
 """What only running shows: the model is run in eval, three times, and left as found."""
 
+import random
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,7 +15,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 
 from .activations import arguments
-from .looks import looking
+from .looks import looking, refuses
 from .scenes import Scene, drops, keeps_statistics
 from .states import same
 from .structures import leaves, map_leaves
@@ -48,6 +51,8 @@ class Trial:
 
     def __init__(self, scene: Scene, x: Any):
         self.scene, self.model = scene, scene.model
+        if said := refuses(self.model):
+            raise ValueError(said)
         self.input = arguments(x)
         self.names = {id(place.module): place.name for place in reversed(scene.places)}
 
@@ -74,12 +79,15 @@ class Trial:
         with looking(self.model), evaluating(self.model), torch.no_grad(), _Watch(self.names) as watch:
             before = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
             torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed)  # noqa: NPY002 - the global one, which `looking` puts back
             try:
                 output = self.model(*args, **kwargs)
             except Exception as error:
                 said = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
                 raise ValueError(f"The model raised on x in eval. {said} Give an input that it takes.") from error
-            moved = [name for name, buffer in self.model.named_buffers() if not same(before.get(name), buffer)]
+            now = self.model.named_buffers()  # one that this forward registered has not moved
+            moved = [name for name, buffer in now if name in before and not same(before[name], buffer)]
             found = [tensor.detach().clone() for tensor in leaves(Tensor, output)]
         return found, watch.met, watch.drew, moved
 
@@ -112,6 +120,20 @@ class Trial:
         other, *_ = self._run(seed=0, company=others)
         pairs = zip(first, other, strict=False)
         return any(_far(a[0], b[0]) for a, b in pairs if a.ndim and a.shape == b.shape and a.shape[0] == batch)
+
+
+@contextmanager
+def holdings_kept(scene: Scene) -> Iterator[None]:
+    """Put back, after the block, what each module holds: a forward may set attributes, register layers and hooks."""
+    owns = [vars(place.module) for place in scene.places if not isinstance(place.module, torch.jit.ScriptModule)]
+    kept = [(held, dict(held)) for own in owns for held in (own, *own.values()) if type(held) in (dict, OrderedDict)]
+    try:
+        yield
+    finally:
+        for held, before in kept:
+            if held.keys() != before.keys() or any(held[key] is not value for key, value in before.items()):
+                held.clear()
+                held.update(before)
 
 
 def _far(a: Tensor, b: Tensor) -> bool:

@@ -5,10 +5,12 @@ import random
 import time
 import warnings
 
+import numpy as np
 import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torchvision.ops import FrozenBatchNorm2d
 
 import featlab as fl
@@ -139,6 +141,87 @@ def test_tied_weights_wrappers_and_lazy_layers_are_silent():
         nn.MultiheadAttention(4, 2),
     ):
         assert codes(model) == []
+
+
+class Pair(nn.Module):
+    """A part that learns and a copy of it beside it."""
+
+    def __init__(self, online: nn.Module, copied: nn.Module):
+        super().__init__()
+        self.online, self.copied = online, copied
+
+
+def small() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.1), nn.Linear(8, 4))
+
+
+def test_a_momentum_teacher_in_train_mode_is_silent_and_another_frozen_twin_is_not():
+    student = small()
+    teacher = copy.deepcopy(student).requires_grad_(False)
+    with torch.no_grad():
+        for parameter in teacher.parameters():  # some steps behind
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    model = Pair(student, teacher).train()
+    assert codes(model, optimizer=sgd(model)) == []
+    other = Pair(student, small().requires_grad_(False)).train()
+    assert "frozen-statistics-move" in codes(other, optimizer=sgd(other))
+
+
+def test_a_copy_that_averages_the_model_is_silent_in_train_and_in_eval():
+    model = Pair(net := small(), torch.optim.swa_utils.AveragedModel(net)).train()
+    assert codes(model, optimizer=sgd(net)) == []
+    model.copied.eval()
+    assert codes(model, optimizer=sgd(net)) == codes(model.copied, optimizer=sgd(net)) == []
+
+
+def test_the_half_of_a_gan_that_is_frozen_for_the_other_s_turn_is_silent():
+    generator, critic = small(), nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
+    gan = nn.ModuleDict({"generator": generator, "critic": critic}).train()
+    both = [sgd(generator), sgd(critic)]
+    critic(generator(torch.randn(6, 4)).detach()).sum().backward()  # the critic's turn leaves gradients
+    critic.requires_grad_(False)
+    critic(generator(torch.randn(6, 4))).sum().backward()
+    assert codes(gan, optimizer=both) == []
+
+
+def test_adapters_in_a_transformer_that_is_mostly_embeddings_are_silent():
+    model = nn.ModuleDict(
+        {
+            "embeddings": nn.Sequential(nn.Embedding(9000, 8), nn.LayerNorm(8), nn.Dropout(0.1)),
+            "body": nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1),
+        }
+    ).requires_grad_(False)
+    model["body"].linear1 = Adapted(model["body"].linear1)
+    assert codes(model.train(), optimizer=sgd(model)) == []
+
+
+def test_a_second_name_for_a_norm_inside_a_part_is_silent():
+    model = nn.Module()
+    model.backbone = small()
+    model.norm = model.backbone[1]
+    assert codes(model) == []
+    model = nn.Module()
+    model.norm = nn.BatchNorm1d(8)
+    model.backbone = nn.Sequential(nn.Linear(4, 8), model.norm)
+    assert codes(model) == []
+
+
+def test_another_library_s_momentum_is_silent_where_no_batch_is_taken_in():
+    assert codes(keras()) == ["keras-momentum"] and codes(keras().eval()) == []
+
+
+def test_monte_carlo_dropout_inside_attention_is_silent():
+    model = nn.TransformerDecoderLayer(8, 2, 16).eval()
+    for module in model.modules():
+        if isinstance(module, (nn.Dropout, nn.MultiheadAttention)):
+            module.train()
+    assert codes(model) == []
+
+
+def test_a_parametrized_rnn_is_silent():
+    model = nn.LSTM(3, 3)
+    nn.utils.parametrizations.weight_norm(model, "weight_hh_l0")
+    assert codes(model, optimizer=sgd(model)) == []
 
 
 def test_a_cached_activation_and_a_reference_to_a_submodule_are_silent():
@@ -298,10 +381,64 @@ def leftover() -> tuple[nn.Module, torch.optim.Optimizer]:
     return model, optimizer
 
 
+def misspelled() -> nn.Module:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
+    for parameter in model[:2].parameters():
+        parameter.require_grad = False
+    return model
+
+
+def unheard() -> nn.Module:
+    """A part whose own `train` does not reach what is below it."""
+
+    class Body(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(2)
+
+        def train(self, mode=True):
+            self.training = mode
+            return self
+
+    return nn.Sequential(Body()).eval()
+
+
+def dropouts_listed() -> nn.Module:
+    model = nn.Module()
+    model.layers = [nn.Dropout(0.1), nn.Dropout(0.2)]
+    return model.eval()
+
+
+def many_untracked() -> nn.Module:
+    return nn.Sequential(*(nn.BatchNorm1d(2, track_running_stats=False) for _ in range(5))).eval()
+
+
+def replaced_and_listed() -> tuple[nn.Module, list[torch.optim.Optimizer]]:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    optimizers = [torch.optim.AdamW(part.parameters()) for part in model]
+    model[1] = nn.Linear(2, 3)
+    return model, optimizers
+
+
+def replaced() -> tuple[nn.Module, torch.optim.Optimizer]:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.2)
+    model[1] = nn.Linear(2, 3)
+    return model, optimizer
+
+
+def second_group_at_zero() -> tuple[nn.Module, torch.optim.Optimizer]:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    groups = [{"params": model[0].parameters()}, {"params": model[1].parameters(), "lr": 0.0}]
+    return model, torch.optim.SGD(groups, lr=0.1)
+
+
 SICK = [frozen, attribute, listed, lost, keras, mixed, half, halves, untracked, shared, hooked, never_moving, shadowed]
+SICK += [misspelled, unheard, dropouts_listed, many_untracked, forgotten, leftover, replaced, replaced_and_listed]
+SICK += [second_group_at_zero]
 
 
-@pytest.mark.parametrize("build", [*SICK, forgotten, leftover])
+@pytest.mark.parametrize("build", SICK)
 def test_the_remedy_can_be_pasted_and_mends(build):
     built = build()
     model, optimizer = built if isinstance(built, tuple) else (built, None)
@@ -311,7 +448,30 @@ def test_the_remedy_can_be_pasted_and_mends(build):
         names = {"model": model, "optimizer": optimizer, "fl": fl, "torch": torch, "copy": copy}
         for _ in range(2 if finding.code == "hook-repeated" else 1):
             exec(finding.remedy, names)
-    assert [code for code in codes(model, optimizer=optimizer) if code in found.codes] == []
+    assert codes(model, optimizer=names["optimizer"]) == []
+
+
+def test_a_remedy_for_many_norms_leaves_those_in_order_alone():
+    model = nn.Sequential(*(nn.BatchNorm1d(2) for _ in range(6))).eval()
+    for norm in model[:5]:
+        norm.running_mean.fill_(float("nan"))
+    model[5].running_mean.fill_(3.0)
+    (finding,) = fl.audit(model)
+    exec(finding.remedy, {"model": model, "fl": fl, "torch": torch})
+    assert codes(model) == [] and model[5].running_mean.tolist() == [3.0, 3.0]
+
+
+def test_a_mended_optimizer_keeps_its_options_and_is_the_one_a_scheduler_holds():
+    model, optimizer = replaced()
+    for finding in fl.audit(model, optimizer=optimizer):
+        exec(finding.remedy, {"model": model, "optimizer": (held := optimizer)})
+    (group,) = held.param_groups
+    assert group["weight_decay"] == 0.2 and set(group["params"]) == set(model.parameters())
+
+
+def test_a_misspelled_freeze_is_one_finding_for_all_its_parameters():
+    (finding,) = fl.audit(misspelled())
+    assert finding.where == ("0.weight", "0.bias", "1.weight", "1.bias") and "4 parameters" in finding.evidence
 
 
 # ---- data, faces, refusals
@@ -400,6 +560,54 @@ def test_an_interrupted_trial_leaves_model_and_process_as_found(error, seen):
     assert all(same(before[kind].get(name), value) for kind in after for name, value in after[kind].items())
     assert all(same(value, process_state()[name]) for name, value in process.items())
     assert len(torch.nn.modules.module._global_forward_hooks) == hooks and torch.equal(x, given)
+
+
+class Draws(nn.Module):
+    def __init__(self, draw):
+        super().__init__()
+        self.draw = draw
+
+    def forward(self, x):
+        return x * self.draw()
+
+
+@pytest.mark.parametrize("draw", [random.random, np.random.rand, lambda: torch.rand(())])
+def test_whatever_draws_in_eval_is_named_and_its_generator_put_back(draw):
+    x = torch.randn(2, 3)
+    process = process_state()
+    assert codes(Draws(draw), x=x) == ["random-in-eval"]
+    assert all(same(value, process_state()[name]) for name, value in process.items())
+
+
+class Grows(nn.Module):
+    """Builds, at its first forward, what it needs: a layer, a buffer, a hook, a flag."""
+
+    def __init__(self):
+        super().__init__()
+        self.built, self.seen = False, {}
+
+    def forward(self, x):
+        if not self.built:
+            self.layer = nn.Linear(x.shape[1], 2)
+            self.register_buffer("mean", x.mean(0))
+            self.register_forward_hook(lambda *given: None)
+            self.built = self.seen["shape"] = True
+        return self.layer(x - self.mean)
+
+
+def test_what_a_forward_builds_is_taken_away_again():
+    model = Grows()
+    assert codes(model, x=torch.randn(2, 3)) == []
+    assert not model._modules and not model._buffers and not model._forward_hooks
+    assert not model.built and model.seen == {}
+    model(torch.randn(2, 3))  # and it can still be built
+
+
+def test_a_lazy_model_is_not_built_by_a_trial():
+    for model in (nn.Sequential(nn.LazyLinear(3)), nn.Sequential(nn.LazyBatchNorm1d())):
+        with pytest.raises(ValueError, match="Call the model once"):
+            fl.audit(model, x=torch.randn(4, 2))
+        assert any(is_lazy(parameter) for parameter in model.parameters())
 
 
 def test_other_threads_calls_are_not_taken_for_the_model_s():

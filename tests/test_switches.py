@@ -45,6 +45,16 @@ def test_evaluating_puts_each_flag_back_whatever_ends_the_block(error):
     assert dict(modes(model)) == before
 
 
+def test_what_is_frozen_inside_evaluating_stays_in_eval_and_unfreeze_gives_its_flag_back():
+    model = mixed()
+    before = dict(modes(model))
+    with evaluating(model):
+        freeze(model[2])
+    assert dict(modes(model)) == before | {"2": "eval", "2.0": "eval"}
+    unfreeze(model)
+    assert dict(modes(model)) == before
+
+
 def test_evaluating_calls_no_train_of_the_model_s_own():
     class Counts(nn.Linear):
         calls = 0
