@@ -443,14 +443,19 @@ def unregistered_module(scene: Scene) -> Iterator[Found]:
             said = f"{_count(len(hidden), 'module')} in '{key}', a plain {type(value).__name__}."
             whole = f"{_get(place.name)}.{key}"
             kind, mode = "Dict" if type(value) is dict else "List", "" if place.module.training else ".eval()"
-            yield [place.name], said, f"{whole} = torch.nn.Module{kind}({whole}){mode}"
+            if all(isinstance(one, nn.Module) for one in _inside(value)):
+                yield [place.name], said, f"{whole} = torch.nn.Module{kind}({whole}){mode}"
+            else:
+                yield [place.name], said, f"# keep the modules of {whole} in a torch.nn.Module{kind} of their own"
 
 
-def _inside(value) -> list:
-    """Return what a list, tuple, set or dict holds; nothing for anything else."""
+def _inside(value, deeper: bool = True) -> list:
+    """Return what a list, tuple, set or dict holds, and the containers in it; nothing for anything else."""
     if isinstance(value, torch.Tensor):
         return []
-    return list(value.values() if type(value) is dict else value)
+    found = list(value.values() if type(value) is dict else value)
+    below = (one for one in found if deeper and type(one) in (list, tuple, set, dict))
+    return found + [item for one in below for item in _inside(one, deeper=False)]
 
 
 def _matters(scene: Scene, hidden: nn.Module) -> bool:

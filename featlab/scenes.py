@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 
 import torch
 from torch import nn
@@ -53,8 +54,9 @@ def is_average(module: nn.Module) -> bool:
 
 
 def _of_objects(value: list | tuple | dict | set) -> bool:
-    """Say whether a container holds something else than numbers and strings."""
-    return bool(value) and type(next(iter(value.values() if type(value) is dict else value))) not in _PLAIN
+    """Say whether a container holds something else than numbers and strings, as its first few items tell."""
+    items = islice(value.values() if type(value) is dict else value, 16)
+    return any(type(one) not in _PLAIN for one in items)
 
 
 @cache

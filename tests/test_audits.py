@@ -224,6 +224,16 @@ def test_a_parametrized_rnn_is_silent():
     assert codes(model, optimizer=sgd(model)) == []
 
 
+@pytest.mark.parametrize(
+    "held", [[None, nn.Linear(2, 2)], [[nn.Linear(2, 2)]], {"a": [nn.Linear(2, 2)]}, {"n": 1, "net": nn.Linear(2, 2)}]
+)
+def test_a_layer_that_lies_deeper_in_a_plain_container_is_named(held):
+    model = nn.Sequential(nn.Linear(2, 2))
+    model.extra = held
+    (finding,) = fl.audit(model)
+    assert finding.code == "unregistered-module" and finding.remedy.startswith("# keep the modules of model.extra in")
+
+
 def test_a_cached_activation_and_a_reference_to_a_submodule_are_silent():
     model = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
     model.last = model(torch.randn(2, 3))
