@@ -72,6 +72,7 @@ function marked(text, terms) {
 function showTree({ model, el, className, columns, hint, keysHint, many, say, aside }) {
   const id = `featlab-tree-${Math.random().toString(36).slice(2)}`;
   let tree, visible = [], terms = [], filter = null, cursor = 0, picked = new Set(), opened = new Set();
+  const pen = document.createElement("canvas").getContext("2d"); // it measures words
   const flat = () => terms.length > 0 || filter !== null;
 
   const title = make("div", "featlab-title");
@@ -136,16 +137,26 @@ function showTree({ model, el, className, columns, hint, keysHint, many, say, as
     opened = new Set();
     if (before) tree.names.forEach((name, row) => before.has(name) && opened.add(row));
     else openAtFirst();
-    // columns as wide as their longest word, so that rows line up though each is laid out alone
-    for (const { key, head, most } of columns) {
-      if (most) root.style.setProperty(`--${key}`, `${0.86 * Math.min(most, Math.max(head.length, longest(tree[key])))}ch`);
-    }
     root.style.setProperty("--names", `${Math.min(36, longest(tree.names))}ch`);
     scroller.style.height = `${Math.min(SHOWN, Math.max(4, tree.count)) * ROW}px`;
     cursor = tree.at.get(there) ?? Math.min(cursor, Math.max(0, tree.count - 1));
     readPicked();
     if (before) redraw(); // what somebody is searching for stays
     else reveal(rowOf(model.get("value")));
+    fit();
+  }
+
+  // columns as wide as their widest word, so that rows line up though each is laid out alone; a page knows its fonts
+  // once this is on it
+  function fit() {
+    const cells = nodes.values().next().value?.children;
+    if (!cells || !root.isConnected) return;
+    columns.forEach(({ key, head, most }, at) => {
+      const { fontWeight, fontSize, fontFamily } = getComputedStyle(cells[at + 1]);
+      pen.font = `${fontWeight} ${fontSize} ${fontFamily}`;
+      const widths = [...new Set([head, ...tree[key]])].map((text) => pen.measureText(text.slice(0, most)).width);
+      if (most) root.style.setProperty(`--${key}`, `${Math.ceil(Math.max(...widths)) + 1}px`);
+    });
   }
 
   function openAtFirst() {
@@ -376,6 +387,7 @@ function showTree({ model, el, className, columns, hint, keysHint, many, say, as
   const size = new ResizeObserver(() => {
     heads.style.paddingRight = `calc(0.4rem + ${scroller.offsetWidth - scroller.clientWidth}px)`;
     paint();
+    fit();
   });
   size.observe(scroller);
   panel.filter?.(setFilter);

@@ -69,6 +69,25 @@ def says(notebook: Notebook, source: str) -> str:
     return notebook.text(2).strip()
 
 
+@pytest.mark.parametrize("width, beside", [(1280, True), (920, False)])
+def test_what_is_picked_is_seen_beside_the_tree_and_no_cell_is_cut_off_at_the_edge(shown, width, beside):
+    show(shown, EXTRACTOR.replace("inspector =", "extractor.eval()\ninspector =", 1))
+    usual = shown.page.viewport_size
+    shown.page.set_viewport_size({"width": width, "height": 800})
+    row(shown, "layer1").click()
+    switch = inspector(shown).get_by_role("button", name="eval layer1")
+    expect(switch).to_be_visible()
+    tree = inspector(shown).locator(".featlab-frame").bounding_box()
+    assert (switch.bounding_box()["x"] > tree["x"] + tree["width"]) == beside
+    edges = (
+        inspector(shown)
+        .locator(".featlab-row > :last-child")
+        .evaluate_all("all => all.map(one => one.getBoundingClientRect().right)")
+    )
+    assert max(edges) <= tree["x"] + tree["width"]
+    shown.page.set_viewport_size(usual)
+
+
 def test_a_subtree_is_switched_by_mouse_and_the_kernel_s_model_follows(shown: Notebook):
     row(shown, "layer2").click()
     inspector(shown).get_by_role("button", name="eval layer2").click()

@@ -133,6 +133,16 @@ def test_a_prediction_is_made_by_keyboard_alone(asked: Notebook):
     expect(asked.shown(3)).to_contain_text("right")
 
 
+def test_no_buttons_of_the_cell_stand_between_it_and_its_question(asked: Notebook):
+    # room on the right, where JupyterLab would put them; there a letter key would add, cut or delete cells
+    asked.write(2, "ask = practice.predict\n" + ASK.format(asked.name).replace("practice.predict", "ask"))
+    asked.command("notebook:run-cell-and-select-next")
+    asked.page.keyboard.press("ArrowUp")
+    asked.page.wait_for_timeout(500)  # they come late
+    asked.page.keyboard.press("Tab")
+    expect(choice(asked, "a")).to_be_focused(timeout=2000)
+
+
 def test_enter_on_a_button_locks_it(asked: Notebook):
     choice(asked, "a").focus()
     asked.page.keyboard.press("Tab")

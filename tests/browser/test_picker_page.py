@@ -273,6 +273,24 @@ def test_whole_names_are_seen_while_searching_even_where_there_is_little_room(sh
     assert above.evaluate("part => part.scrollWidth <= part.clientWidth")
 
 
+@pytest.mark.parametrize("font", ["sans-serif", "serif", "monospace"])
+def test_class_shape_and_mode_are_seen_whole_in_every_font(show, page, font):
+    root = show(nn.Sequential(*[nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU()) for _ in range(9)]))
+    root.evaluate("(root, font) => root.style.setProperty('--jp-ui-font-family', font)", font)
+    page.set_viewport_size({"width": 1000, "height": 800})  # it is measured anew where the room changes
+    cells = root.locator(".featlab-row > :not(.featlab-name)")
+    page.wait_for_timeout(100)
+    cut = cells.evaluate_all("all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent)")
+    assert cut == []
+
+
+def test_a_name_too_long_for_its_column_ends_in_dots(show, page):
+    root = show(nn.ModuleDict({"a_name_of_many_words_" * 5: nn.ReLU()}))
+    part = root.locator(".featlab-row .featlab-part")
+    assert part.evaluate("part => part.scrollWidth > part.clientWidth")
+    assert part.evaluate("part => getComputedStyle(part).textOverflow") == "ellipsis"
+
+
 def test_a_search_without_a_match_picks_nothing(show, page):
     root = show(small())
     root.locator(".featlab-search").fill("nothing like it")
