@@ -108,7 +108,7 @@ class Scene:
         norms, bare, droppers: layers with running statistics, BatchNorms without, layers that draw at random.
         attributes: (place, key, value) of what a module keeps beside its parameters, buffers and submodules, where it
             may hold some: tensors, and lists, tuples and dicts of objects.
-        hooked: those with several hooks of one kind.
+        hooked: those with hooks.
         mixed: whether some are in train and some in eval.
         switches, labels: those with a `train`, `eval` or `training` of their own, with an attribute `requires_grad`.
     """
@@ -125,7 +125,7 @@ class Scene:
         self._around: dict[str, list[Place]] = {}
         self._walk()
         self.attributes.sort(key=lambda found: (found[0].name, found[1]))
-        self.learnable = [(name, one) for name, one in self.parameters.values() if one.requires_grad]
+        self.learnable = [found for found in self.parameters.values() if found[1].requires_grad]
         self.held: dict[int, tuple[int, ...]] = {}
         held = self.held
         for number, optimizer in enumerate(optimizers):
@@ -144,13 +144,12 @@ class Scene:
             place = Place(name, module, above)
             places.append(place)
             known.add(id(module))
-            prefix, own, kind = f"{name}." if name else "", module.__dict__, type(module)
+            own, kind, prefix = module.__dict__, type(module), name and name + "."
             family, learns, frozen = _family(kind), 0, 0
             for key, parameter in module._parameters.items():
                 if parameter is not None:
-                    which = id(parameter)
-                    if which not in parameters:
-                        parameters[which] = (prefix + key, parameter)
+                    if id(parameter) not in parameters:
+                        parameters[id(parameter)] = (prefix + key, parameter)
                     if parameter.requires_grad:
                         learns += 1
                     else:
@@ -169,7 +168,7 @@ class Scene:
             modes.add(training)
             if type(training) is not bool or kind.train is not _TRAIN:
                 self.switches.append(place)
-            if len(module._forward_hooks) > 1 or len(module._forward_pre_hooks) > 1 or len(module._backward_hooks) > 1:
+            if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
                 self.hooked.append(place)
             children = module._modules
             if not children and (learns or frozen):
