@@ -119,13 +119,13 @@ class Scene:
         self.hooked, self.switches, self.labels = [], [], []
         self.again: dict[int, list[str]] = {}
         self.parameters: dict[int, tuple[str, nn.Parameter]] = {}
+        self.learnable: list[tuple[str, nn.Parameter]] = []
         self.known: set[int] = set()
         self.attributes: list[tuple[Place, str, object]] = []
         self._usual: dict[type, int] = {}
         self._around: dict[str, list[Place]] = {}
         self._walk()
         self.attributes.sort(key=lambda found: (found[0].name, found[1]))
-        self.learnable = [found for found in self.parameters.values() if found[1].requires_grad]
         self.held: dict[int, tuple[int, ...]] = {}
         held = self.held
         for number, optimizer in enumerate(optimizers):
@@ -137,7 +137,7 @@ class Scene:
     def _walk(self) -> None:
         """Visit every submodule once; in one function of local names, because it is called in every epoch."""
         places, leaves, known, parameters = self.places, self.leaves, self.known, self.parameters
-        last, usual, modes = None, self._usual, set()
+        last, usual, modes, learnable = None, self._usual, set(), self.learnable
 
         def visit(name: str, module: nn.Module, above: Place | None) -> Place:
             nonlocal last
@@ -147,13 +147,17 @@ class Scene:
             own, kind, prefix = module.__dict__, type(module), name and name + "."
             family, learns, frozen = _family(kind), 0, 0
             for key, parameter in module._parameters.items():
-                if parameter is not None:
-                    if id(parameter) not in parameters:
-                        parameters[id(parameter)] = (prefix + key, parameter)
-                    if parameter.requires_grad:
-                        learns += 1
-                    else:
-                        frozen += 1
+                if parameter is None:
+                    continue
+                learning = parameter.requires_grad
+                if id(parameter) not in parameters:
+                    parameters[id(parameter)] = found = (prefix + key, parameter)
+                    if learning:
+                        learnable.append(found)
+                if learning:
+                    learns += 1
+                else:
+                    frozen += 1
             if family == "norm":
                 if module._buffers.get("running_mean") is not None:
                     self.norms.append(place)
