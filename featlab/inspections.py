@@ -172,12 +172,13 @@ class Inspection:
         return f"{len(self.findings)} finding{'s' * (len(self.findings) > 1)}: {', '.join(self.findings.codes)}"
 
     def mode(self, row: int) -> str:
-        """Return the mode of a row in words, with what it was where that changed."""
-        was = self.before.get(self.names[row])
+        """Return the mode of a row in words, with what its own flag was where that changed."""
+        was, _, _ = self.before.get(self.names[row], ("new",))[0].partition(",")
         now = self.modes[row]
+        changed = was not in ("new", now.partition(",")[0])
         if row in self._will_switch():
             now += " ⇄"
-        return f"{now}  was {_plain(was[0])}" if was and was[0] not in ("new", self.modes[row]) else now
+        return f"{now}  was {_plain(was)}" if changed else now
 
     def _will_switch(self) -> set[int]:
         return set(self.switched(False)) if self.extractor is not None else set()

@@ -199,6 +199,7 @@ def test_what_changed_since_the_last_look_is_marked_with_what_it_was():
     inspector.refresh()
     modes = column(inspector, "modes")
     assert modes["body.1"] == "○ eval  was train" and modes["head"] == "● train"
+    assert modes[""] == "● train, mixed below"  # its own flag is what it was
     assert inspector.panel["changed"] == 5  # the model itself is mixed now
     inspector.refresh()  # a look that finds nothing new leaves the marks
     assert column(inspector, "modes")["body.1"] == "○ eval  was train"
