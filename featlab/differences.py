@@ -46,7 +46,8 @@ def moved(kept: Kept, tensor: Tensor) -> float | int | None:
         return 0
     if isinstance(kept.values, int):
         return 0 if kept.dtype == tensor.dtype and kept.values == fingerprint(tensor) else None
-    pairs = zip(_pieces(kept.values.to(tensor.device)), _pieces(tensor), strict=True)
+    then = kept.values if kept.values.device == tensor.device else kept.values.to(tensor.device)
+    pairs = zip(_pieces(then), _pieces(tensor), strict=True)
     gaps = [_gap(a, b) for a, b in pairs if a.dtype != b.dtype or not torch.equal(a, b)]
     return max(gaps, key=lambda gap: (gap != gap, gap), default=0)
 
@@ -98,7 +99,8 @@ def _pieces(tensor: Tensor) -> tuple[Tensor, ...]:
         values = values.float()  # torch compares no float8
     elif values.dtype is torch.complex32:
         values = values.to(torch.complex64)
-    return values.reshape(-1).split(_PIECE)
+    flat = values.reshape(-1)
+    return (flat,) if len(flat) <= _PIECE else flat.split(_PIECE)
 
 
 def _gap(a: Tensor, b: Tensor) -> float | int:

@@ -38,7 +38,7 @@ class Snapshot:
 def snapshot(model: nn.Module, optimizer: Optimizer | None, keep: Callable[[Tensor], object]) -> Snapshot:
     """Return what the model and the optimizer hold now; of each tensor's values, what `keep` makes of them."""
     modules = dict(model.named_modules())
-    parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
+    parameters, buffers = dict(_members(modules, "_parameters")), dict(_members(modules, "_buffers"))
     groups, state = (optimizer.param_groups, optimizer.state) if optimizer else ([], {})
     learned = dict(_learned(groups, {id(parameter): name for name, parameter in parameters.items()}))
     # state of a parameter that has left every group keeps its number only
@@ -57,6 +57,17 @@ def snapshot(model: nn.Module, optimizer: Optimizer | None, keep: Callable[[Tens
         places=dict(learned.values()),
         state={name: keep(value) if isinstance(value, Tensor) else value for name, value in _leaves("", state)},
     )
+
+
+def _members(modules: dict[str, nn.Module], kind: str) -> Iterator[tuple[str, Tensor]]:
+    """Yield each tensor of a kind by its first name, as `named_parameters` does, from modules that are known."""
+    seen = {id(None)}
+    for name, module in modules.items():
+        prefix = name and f"{name}."
+        for key, tensor in getattr(module, kind).items():
+            if id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield prefix + key, tensor
 
 
 def _hooks(owner: nn.Module | nn.Parameter) -> Iterator[tuple[tuple, object]]:
