@@ -1,4 +1,4 @@
-"""Measure the layer picker: in Python, on a page of its own, and in a real JupyterLab: `python .ci/bench_picker.py`."""
+"""Measure the picker in Python and on a page of its own, and with the inspector in a real JupyterLab."""
 
 import json
 import statistics
@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from browser.conftest import FLAGS, find_chromium  # noqa: E402
 from browser.jupyter import Lab, open_notebook, open_page, write_notebook  # noqa: E402
+from browser.test_inspector_lab import LARGE, ROUND_TRIP  # noqa: E402
 
 import featlab as fl  # noqa: E402
 from featlab.activations import run_features  # noqa: E402
@@ -164,12 +165,19 @@ def in_jupyterlab(browser) -> list[dict]:
                 notebook.page.get_by_role("treeitem", name="layer2, ").wait_for()
                 pick = [notebook.page.evaluate(PICK, name) for name in ("layer1", "layer2")][1]
                 again = [notebook.page.evaluate(PICK, name) for name in ("layer1", "layer2")][1]
+                notebook.write(2, LARGE)
+                notebook.run(2)
+                inspector = notebook.shown(2).locator(".featlab-inspector")
+                inspector.get_by_role("treeitem", name="the model itself, ").click()
+                inspector.locator('[data-act="eval"]').wait_for()
+                toggle = inspector.evaluate(ROUND_TRIP)
         finally:
             lab.stop()
     return [
         {"in JupyterLab": "run the cell of a picker of 1,100 modules: first rows on the screen", "ms": round(first)},
         {"in JupyterLab": f"click to picture, layer2 of resnet18 (forward: {forward:.0f} ms)", "ms": round(pick)},
         {"in JupyterLab": "click to picture, a layer already seen", "ms": round(again)},
+        {"in JupyterLab": "click on a switch of an inspector of 1,600 modules: its tree shows it", "ms": round(toggle)},
     ]
 
 
